@@ -1,0 +1,1 @@
+//! Requests, responses and the endpoint table of the HTTP API.

@@ -1,0 +1,1 @@
+//! HTTP server of the API and of the web assets.

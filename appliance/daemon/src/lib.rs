@@ -1,0 +1,1 @@
+//! holdfastd: reads the configuration, builds the parts, wires them.

@@ -1,0 +1,1 @@
+//! Development only: VMFS formatter, scripted iSCSI target, faulty disks.

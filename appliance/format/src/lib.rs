@@ -1,0 +1,1 @@
+//! The repository's bytes; FORMAT.md is its definition.

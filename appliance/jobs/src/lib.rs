@@ -1,0 +1,1 @@
+//! Backup, verify, restore: what is to be done, in which order, and what must be undone.

@@ -1,0 +1,1 @@
+//! The transparency log: leaves, Merkle tree, inclusion and consistency proofs.

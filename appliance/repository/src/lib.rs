@@ -1,0 +1,1 @@
+//! The WORM store: open and sealed segments, recovery points, recovery after a crash.

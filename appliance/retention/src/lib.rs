@@ -1,0 +1,1 @@
+//! Retention locks and the retention clock: (state, event) -> verdict.

@@ -1,0 +1,1 @@
+//! SAN drivers: iSCSI over TCP to a LUN that can only be read.

@@ -1,0 +1,1 @@
+//! SCSI for disks: CDBs, sense, VPD pages, and the allow-list per role.

@@ -1,0 +1,1 @@
+//! VMDK descriptors: from a virtual disk to the files that hold it.

@@ -1,0 +1,1 @@
+//! vSphere client: SOAP vim25 over TLS with a pinned certificate.

@@ -1,0 +1,1 @@
+//! The outside world the appliance is tried against: tgt, vCenter, datastore, guests.

@@ -1,0 +1,1 @@
+//! The whole system against the lab; the demo and the benchmarks.

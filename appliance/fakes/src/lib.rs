@@ -1,1 +1,9 @@
-//! Development only: VMFS formatter, scripted iSCSI target, faulty disks.
+//! Development only, never in the image: the parts of the outside world that no package offers.
+//!
+//! | module | what it stands for |
+//! |---|---|
+//! | [`vmfs`] | a formatter for VMFS volumes, so that there is something to read |
+//! | [`proxy`] | a TCP relay that cuts, delays and damages on command |
+
+pub mod proxy;
+pub mod vmfs;

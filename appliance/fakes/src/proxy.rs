@@ -1,0 +1,1 @@
+//! A TCP relay that cuts, delays and damages on command.

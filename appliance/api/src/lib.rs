@@ -1,1 +1,44 @@
-//! Requests, responses and the endpoint table of the HTTP API.
+//! L1: what goes over the wire between the console, the command line and the appliance.
+//!
+//! What this is: the request and response types, and the one table of endpoints ([`ENDPOINTS`])
+//! from which the server builds its routes and the client its calls, so that neither can know a
+//! path or a type that the other does not. What it is not: a server, a client, a decision. No
+//! clock: every time is a value that came from the appliance.
+//!
+//! | module | content |
+//! |---|---|
+//! | [`endpoint`] | method, path, types and success status of every call |
+//! | [`vm`] | virtual machines and how their disks would be read |
+//! | [`run`] | runs, their progress and results |
+//! | [`point`] | recovery points, their disks, locks and files |
+//! | [`status`] | how the appliance fares |
+//! | [`problem`] | RFC 9457 problem details |
+//! | [`page`] | lists, a page at a time |
+//! | [`text`] | times and ids as text |
+//!
+//! Rules of the wire: JSON; names are `snake_case` with the unit last; every size is a number of
+//! bytes; every time is RFC 3339 in UTC; ids are lower-case hex. Requests refuse unknown fields,
+//! responses may gain fields at any time, so a client ignores those it does not know.
+
+pub mod endpoint;
+pub mod page;
+pub mod point;
+pub mod problem;
+pub mod run;
+pub mod status;
+pub mod text;
+pub mod vm;
+
+pub use endpoint::{ENDPOINTS, Endpoint, EndpointInfo, Method, Nothing, Raw};
+pub use page::{LIMIT_DEFAULT, LIMIT_MAX, Listed, Page, PageQuery};
+pub use point::{
+    DataRanges, DataRangesQuery, DiskStats, LockView, PointDetail, PointDisk, PointFile, PointMode,
+    PointQuery, PointRef, PointSummary, Verification,
+};
+pub use problem::{Problem, problem_type, status_of};
+pub use run::{
+    BackupResult, Damage, Progress, Run, RunKind, RunRequest, RunResult, RunState, RunStep,
+    RunsStarted, StepState, VerifyResult,
+};
+pub use status::{Health, LunStatus, Reason, RepositoryStatus, SanStatus, Status, VcenterStatus};
+pub use vm::{Cbt, DiskTransport, PowerState, VmDisk, VmRef, VmSummary};

@@ -1,0 +1,158 @@
+//! What the console needs from the rest of the appliance: one method for each endpoint.
+
+use api::{
+    DataRanges, DataRangesQuery, LockView, Page, PageQuery, PointDetail, PointQuery, PointSummary,
+    Problem, Run, RunRequest, RunsStarted, Status, VmSummary,
+};
+use bytes::Bytes;
+use model::{DiskRange, ErrorKind, RecoveryPointId, RunId};
+use std::future::Future;
+use tokio::sync::mpsc;
+
+/// Result of an engine's method.
+pub type EngineResult<T> = Result<T, EngineError>;
+
+/// The appliance as the console sees it. Implemented by the daemon (`async fn` will do).
+///
+/// The console has parsed the request before it calls: ids are well-formed, a range lies within
+/// its disk. Whether the thing exists is the engine's to say ([`ErrorKind::NotFound`]).
+pub trait Engine: Send + Sync + 'static {
+    /// How the appliance fares. Answers at once, from what is known.
+    fn status(&self) -> impl Future<Output = EngineResult<Status>> + Send;
+
+    /// The VMs of the inventory. [`Page::cut`] makes the page.
+    fn vms(&self, query: PageQuery) -> impl Future<Output = EngineResult<Page<VmSummary>>> + Send;
+
+    /// Starts one backup run for each of the VMs, or none at all.
+    fn start_runs(
+        &self,
+        request: RunRequest,
+    ) -> impl Future<Output = EngineResult<RunsStarted>> + Send;
+
+    /// The runs.
+    fn runs(&self, query: PageQuery) -> impl Future<Output = EngineResult<Page<Run>>> + Send;
+
+    /// One run.
+    fn run(&self, id: RunId) -> impl Future<Output = EngineResult<Run>> + Send;
+
+    /// The recovery points.
+    fn points(
+        &self,
+        query: PointQuery,
+    ) -> impl Future<Output = EngineResult<Page<PointSummary>>> + Send;
+
+    /// One recovery point.
+    fn point(&self, id: RecoveryPointId) -> impl Future<Output = EngineResult<PointDetail>> + Send;
+
+    /// Starts a verify run.
+    fn verify_point(&self, id: RecoveryPointId) -> impl Future<Output = EngineResult<Run>> + Send;
+
+    /// Deletes a recovery point. A lock that says no is [`EngineError::locked`].
+    fn delete_point(&self, id: RecoveryPointId) -> impl Future<Output = EngineResult<()>> + Send;
+
+    /// Length of a disk's image in bytes. `disk` is [`api::PointDisk::index`].
+    fn disk_capacity(
+        &self,
+        id: RecoveryPointId,
+        disk: u32,
+    ) -> impl Future<Output = EngineResult<u64>> + Send;
+
+    /// The bytes of a range of a disk, which is not empty and lies within its capacity.
+    fn read_disk(
+        &self,
+        id: RecoveryPointId,
+        disk: u32,
+        range: DiskRange,
+    ) -> impl Future<Output = EngineResult<Chunks>> + Send;
+
+    /// Where a disk has data.
+    fn data_ranges(
+        &self,
+        id: RecoveryPointId,
+        disk: u32,
+        query: DataRangesQuery,
+    ) -> impl Future<Output = EngineResult<DataRanges>> + Send;
+
+    /// A small file of a recovery point.
+    fn file(
+        &self,
+        id: RecoveryPointId,
+        name: String,
+    ) -> impl Future<Output = EngineResult<Blob>> + Send;
+}
+
+/// Bytes in order, from a bounded channel: its capacity times the size of a chunk is what a
+/// stream may hold in memory.
+///
+/// The sender stops when the receiver is gone (the client has left). An `Err`, or a channel that
+/// ends early, breaks the connection, so that a client never takes a part for the whole.
+pub type Chunks = mpsc::Receiver<EngineResult<Bytes>>;
+
+/// A whole body whose length is known before its first byte.
+#[derive(Debug)]
+pub struct Blob {
+    /// Bytes that `chunks` will bring.
+    pub length: u64,
+    /// The bytes.
+    pub chunks: Chunks,
+}
+
+/// Why the engine did not do it, for the person who asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{title}: {detail}")]
+pub struct EngineError {
+    /// What the caller can do; decides the HTTP status ([`api::status_of`]).
+    pub kind: ErrorKind,
+    /// Stable name for programs, such as `vm-unknown`; words and hyphens.
+    pub code: &'static str,
+    /// The kind of problem in a few words; the same for the same `code`.
+    pub title: &'static str,
+    /// This occurrence in a sentence, with names and figures, without secrets.
+    pub detail: String,
+    /// What a person can do now.
+    pub next_step: String,
+    /// The lock that refused.
+    pub lock: Option<LockView>,
+}
+
+impl EngineError {
+    /// An error without advice; add it by [`Self::next_step`].
+    #[must_use]
+    pub fn new(
+        kind: ErrorKind,
+        code: &'static str,
+        title: &'static str,
+        detail: impl Into<String>,
+    ) -> Self {
+        Self { kind, code, title, detail: detail.into(), next_step: String::new(), lock: None }
+    }
+
+    /// With what a person can do now.
+    #[must_use]
+    pub fn next_step(self, next_step: impl Into<String>) -> Self {
+        Self { next_step: next_step.into(), ..self }
+    }
+
+    /// The refusal to delete a locked recovery point.
+    #[must_use]
+    pub fn locked(id: RecoveryPointId, lock: LockView) -> Self {
+        let (mode, until) = (lock.mode, lock.until);
+        let detail = format!(
+            "Recovery point {id} is locked in {mode} mode at least until {until}. \
+             Nothing was deleted."
+        );
+        let next_step = format!("Wait until the lock has ended, at the earliest {until}.");
+        let refused =
+            Self::new(ErrorKind::Refused, "point-locked", "The recovery point is locked", detail);
+        Self { lock: Some(lock), ..refused.next_step(next_step) }
+    }
+
+    /// As it goes over the wire.
+    #[must_use]
+    pub fn problem(&self, instance: Option<String>) -> Problem {
+        let problem = Problem::of_kind(self.kind, self.code, self.title)
+            .detail(self.detail.clone())
+            .next_step(self.next_step.clone());
+        Problem { instance, lock: self.lock, ..problem }
+    }
+}

@@ -1,0 +1,122 @@
+//! Where the lab keeps its files, and where it finds its programs.
+
+use crate::process::run;
+use anyhow::{Context as _, Result, bail};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use tempfile::TempDir;
+
+/// The top of the repository.
+#[must_use]
+pub fn repository_root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors().nth(2).unwrap_or(here).to_owned()
+}
+
+/// Cargo's target directory.
+#[must_use]
+pub fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| repository_root().join("target"), PathBuf::from)
+}
+
+/// A fresh directory for one lab, removed when dropped. Directories of processes that were
+/// killed before they could remove theirs are swept on the way: disk images are large.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn fresh_directory() -> Result<TempDir> {
+    let base = target().join("lab").join("run");
+    std::fs::create_dir_all(&base).with_context(|| format!("making {}", base.display()))?;
+    sweep(&base);
+    tempfile::Builder::new()
+        .prefix(&format!("{}-", std::process::id()))
+        .tempdir_in(&base)
+        .with_context(|| format!("making a directory in {}", base.display()))
+}
+
+/// Removes directories `PID-…` whose process is gone.
+fn sweep(base: &Path) {
+    let Ok(entries) = std::fs::read_dir(base) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let owner = name.split_once('-').and_then(|(pid, _)| pid.parse::<u32>().ok());
+        if owner.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+            // Somebody else may be sweeping the same directory: gone is gone.
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+/// The absolute path of a program of the machine. Debian keeps several of the lab's in `sbin`
+/// directories, which are not in a plain user's `PATH`.
+///
+/// # Errors
+/// When it is not installed; the error names the Debian package.
+pub fn program(name: &str, package: &str) -> Result<PathBuf> {
+    let path = std::env::var("PATH").unwrap_or_default();
+    path.split(':')
+        .chain(["/usr/sbin", "/sbin", "/usr/bin"])
+        .map(|directory| Path::new(directory).join(name))
+        .find(|candidate| candidate.is_file())
+        .with_context(|| format!("{name} not found; it is in the Debian package {package}"))
+}
+
+/// The absolute path of a program of this workspace, such as `holdfastd`.
+///
+/// It comes from the folder `HOLDFAST_BIN` when that is set (the targets of the Makefile build
+/// first), else from Cargo's debug folder after a build, so that a test never meets an old one.
+///
+/// # Errors
+/// When it does not build or is not there.
+pub fn built(name: &str) -> Result<PathBuf> {
+    let folder = match std::env::var_os("HOLDFAST_BIN") {
+        Some(folder) => PathBuf::from(folder),
+        None => build_all()?,
+    };
+    let path = folder.join(name);
+    if !path.is_file() {
+        bail!("{} is not there: no crate of the workspace builds it", path.display());
+    }
+    Ok(path)
+}
+
+/// Builds the programs once per process and returns their folder.
+fn build_all() -> Result<PathBuf> {
+    static BUILT: OnceLock<Result<(), String>> = OnceLock::new();
+    let outcome = BUILT.get_or_init(|| {
+        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+        cargo
+            .args(["build", "--quiet", "--bins"])
+            .args(["-p", "daemon", "-p", "cli", "-p", "fakes"])
+            .current_dir(repository_root());
+        run(&mut cargo).map(drop).map_err(|error| format!("{error:#}"))
+    });
+    outcome.clone().map_err(anyhow::Error::msg)?;
+    Ok(target().join("debug"))
+}
+
+/// Copies a disk image and keeps its holes.
+///
+/// # Errors
+/// When `cp` fails, such as on a full disk.
+pub fn copy_sparse(from: &Path, to: &Path) -> Result<()> {
+    run(Command::new("cp").args(["--sparse=always", "--reflink=auto"]).arg(from).arg(to))
+        .with_context(|| format!("copying {} to {}", from.display(), to.display()))?;
+    Ok(())
+}
+
+/// Makes a sparse file of `bytes`.
+///
+/// # Errors
+/// When it exists already or the file system refuses.
+pub fn sparse_file(path: &Path, bytes: u64) -> Result<()> {
+    let file = File::create_new(path).with_context(|| format!("making {}", path.display()))?;
+    file.set_len(bytes).with_context(|| format!("sizing {}", path.display()))?;
+    if file.metadata()?.len() != bytes {
+        bail!("{} did not get its size", path.display());
+    }
+    Ok(())
+}

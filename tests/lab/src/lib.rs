@@ -1,5 +1,7 @@
 //! The outside world the appliance is tried against: tgt, vCenter, datastore, guests.
 
+pub mod files;
+pub mod guest;
 pub mod place;
 pub mod process;
 pub mod tgt;

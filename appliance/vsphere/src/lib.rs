@@ -1,1 +1,35 @@
-//! vSphere client: SOAP vim25 over TLS with a pinned certificate.
+//! L2: the client of a vSphere server (vCenter or a single ESXi host).
+//!
+//! What this is: SOAP vim25 over HTTPS, hand-written and narrow - about twenty methods, the ones
+//! that a backup needs. What it is not: a general vSphere library, a scheduler, or the place that
+//! decides when a snapshot is taken. It keeps no journal: the caller writes down that a snapshot
+//! has to be removed before it asks for one.
+//!
+//! ```text
+//! Client  ->  requests  ->  wire::Writer  ->  session  ->  transport (TLS, pinned)  ->  server
+//!    ^                                                                                     |
+//!    +-- inventory, areas (pure decoders)  <-  wire::open (bounded tree, faults)  <---------+
+//! ```
+//!
+//! Everything that looks at bytes is pure (`wire`, `inventory`, `areas`, `requests`); only `client`
+//! touches sockets and clocks. Why SOAP: it is the one protocol that vSphere 6.7 to 9 serves with
+//! and without a vCenter.
+
+mod areas;
+mod client;
+mod error;
+mod inventory;
+mod requests;
+mod secret;
+mod thumbprint;
+mod wire;
+
+pub use areas::AreasError;
+pub use client::{About, ChangedSince, Client, Config};
+pub use error::VsphereError;
+pub use inventory::{
+    BackingKind, Datastore, Disk, DiskMode, Extent, PowerState, ScsiLun, SnapshotNode, Vm, VmfsInfo,
+};
+pub use secret::Secret;
+pub use thumbprint::{ParseThumbprintError, Thumbprint};
+pub use wire::{Fault, MoRef, WireError};

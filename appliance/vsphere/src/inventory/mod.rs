@@ -1,0 +1,19 @@
+//! What vSphere says about VMs, disks, datastores and LUNs: the types, and their pure decoders.
+//!
+//! A fact that the server does not state stays unknown (`None`, `Other`, or a line in
+//! [`Vm::problems`]); it is never guessed, and never fails the listing it stands in.
+
+mod datastore;
+mod disk;
+mod lun;
+mod vm;
+
+pub use datastore::{Datastore, Extent, VmfsInfo};
+pub use disk::{BackingKind, Disk, DiskMode};
+pub use lun::ScsiLun;
+pub use vm::{PowerState, SnapshotNode, Vm};
+
+pub(crate) use datastore::{DATASTORE_PROPERTIES, decode_datastore};
+pub(crate) use disk::decode_disks;
+pub(crate) use lun::{HOST_PROPERTIES, decode_luns};
+pub(crate) use vm::{VM_PROPERTIES, decode_vm};

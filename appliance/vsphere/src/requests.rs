@@ -1,0 +1,162 @@
+//! The requests, pure: each function writes one method's arguments in WSDL order.
+
+use crate::wire::{MoRef, WireError, Writer};
+
+/// A method with its envelope, ready to be sent.
+pub(crate) struct Request {
+    /// Name of the method, for errors and logs.
+    pub(crate) method: &'static str,
+    /// The envelope. Never logged: that of Login holds the password.
+    pub(crate) body: Result<Vec<u8>, WireError>,
+    /// False for methods that change something: these are sent once or not at all.
+    pub(crate) repeatable: bool,
+}
+
+fn request(
+    method: &'static str,
+    this: &MoRef,
+    repeatable: bool,
+    arguments: impl FnOnce(&mut Writer),
+) -> Request {
+    let mut writer = Writer::method(method, this);
+    arguments(&mut writer);
+    Request { method, body: writer.finish(), repeatable }
+}
+
+pub(crate) fn retrieve_service_content() -> Request {
+    let this = MoRef::new("ServiceInstance", "ServiceInstance");
+    request("RetrieveServiceContent", &this, true, |_| ())
+}
+
+pub(crate) fn login(manager: &MoRef, user: &str, password: &str) -> Request {
+    request("Login", manager, true, |w| {
+        w.text("userName", user).text("password", password);
+    })
+}
+
+pub(crate) fn logout(manager: &MoRef) -> Request {
+    request("Logout", manager, true, |_| ())
+}
+
+pub(crate) fn create_container_view(manager: &MoRef, root: &MoRef, kind: &str) -> Request {
+    request("CreateContainerView", manager, true, |w| {
+        w.moref("container", root).text("type", kind).boolean("recursive", true);
+    })
+}
+
+pub(crate) fn destroy_view(view: &MoRef) -> Request {
+    request("DestroyView", view, true, |_| ())
+}
+
+/// Properties of all objects of a view.
+pub(crate) fn retrieve_view(
+    collector: &MoRef,
+    view: &MoRef,
+    kind: &str,
+    paths: &[&str],
+    page: u32,
+) -> Request {
+    request("RetrievePropertiesEx", collector, true, |w| {
+        w.open("specSet", Some("PropertyFilterSpec"));
+        property_set(w, kind, paths);
+        w.open("objectSet", Some("ObjectSpec")).moref("obj", view).boolean("skip", true);
+        w.open("selectSet", Some("TraversalSpec")).text("name", "view");
+        w.text("type", "ContainerView").text("path", "view").boolean("skip", false);
+        w.close().close().close();
+        options(w, page);
+    })
+}
+
+/// Properties of one object.
+pub(crate) fn retrieve_object(collector: &MoRef, object: &MoRef, paths: &[&str]) -> Request {
+    request("RetrievePropertiesEx", collector, true, |w| {
+        filter_spec(w, "specSet", object, paths);
+        options(w, 1);
+    })
+}
+
+pub(crate) fn continue_retrieve(collector: &MoRef, token: &str) -> Request {
+    request("ContinueRetrievePropertiesEx", collector, true, |w| {
+        w.text("token", token);
+    })
+}
+
+pub(crate) fn create_property_collector(collector: &MoRef) -> Request {
+    request("CreatePropertyCollector", collector, true, |_| ())
+}
+
+pub(crate) fn destroy_property_collector(collector: &MoRef) -> Request {
+    request("DestroyPropertyCollector", collector, true, |_| ())
+}
+
+pub(crate) fn create_filter(collector: &MoRef, object: &MoRef, paths: &[&str]) -> Request {
+    request("CreateFilter", collector, true, |w| {
+        filter_spec(w, "spec", object, paths);
+        w.boolean("partialUpdates", false);
+    })
+}
+
+/// `version`: empty for the first question, then that of the last answer.
+pub(crate) fn wait_for_updates(collector: &MoRef, version: &str, max_wait: u32) -> Request {
+    request("WaitForUpdatesEx", collector, true, |w| {
+        w.text("version", version);
+        w.open("options", Some("WaitOptions")).number("maxWaitSeconds", max_wait).close();
+    })
+}
+
+pub(crate) fn enable_change_tracking(vm: &MoRef) -> Request {
+    request("ReconfigVM_Task", vm, false, |w| {
+        w.open("spec", Some("VirtualMachineConfigSpec"));
+        w.boolean("changeTrackingEnabled", true).close();
+    })
+}
+
+/// Without memory: it costs time and space, and a backup does not restore it.
+pub(crate) fn create_snapshot(vm: &MoRef, name: &str, description: &str, quiesce: bool) -> Request {
+    request("CreateSnapshot_Task", vm, false, |w| {
+        w.text("name", name).text("description", description);
+        w.boolean("memory", false).boolean("quiesce", quiesce);
+    })
+}
+
+pub(crate) fn remove_snapshot(snapshot: &MoRef) -> Request {
+    request("RemoveSnapshot_Task", snapshot, false, |w| {
+        w.boolean("removeChildren", false).boolean("consolidate", true);
+    })
+}
+
+pub(crate) fn consolidate(vm: &MoRef) -> Request {
+    request("ConsolidateVMDisks_Task", vm, false, |_| ())
+}
+
+pub(crate) fn query_changed_areas(
+    vm: &MoRef,
+    snapshot: &MoRef,
+    disk_key: i32,
+    start: u64,
+    change_id: &str,
+) -> Request {
+    request("QueryChangedDiskAreas", vm, true, |w| {
+        w.moref("snapshot", snapshot).number("deviceKey", disk_key);
+        w.number("startOffset", start).text("changeId", change_id);
+    })
+}
+
+fn filter_spec(w: &mut Writer, name: &'static str, object: &MoRef, paths: &[&str]) {
+    w.open(name, Some("PropertyFilterSpec"));
+    property_set(w, object.kind(), paths);
+    w.open("objectSet", Some("ObjectSpec")).moref("obj", object).boolean("skip", false);
+    w.close().close();
+}
+
+fn property_set(w: &mut Writer, kind: &str, paths: &[&str]) {
+    w.open("propSet", Some("PropertySpec")).text("type", kind).boolean("all", false);
+    for path in paths {
+        w.text("pathSet", path);
+    }
+    w.close();
+}
+
+fn options(w: &mut Writer, page: u32) {
+    w.open("options", Some("RetrieveOptions")).number("maxObjects", page).close();
+}

@@ -1,1 +1,38 @@
-//! The repository's bytes; FORMAT.md is its definition.
+//! L1: the repository's bytes. `FORMAT.md` beside this crate is their definition; each module
+//! here is one of its sections, from bytes to structs and back.
+//!
+//! What this is: total decoders (any bytes give a value or a [`FormatError`]), encoders, ids and
+//! the compression of one record. What it is not: files, order of writes, or a decision.
+//!
+//! | module | section of FORMAT.md |
+//! |---|---|
+//! | [`header`] | 3, repository header and keys |
+//! | [`record`] | 4.1, record header |
+//! | [`segment`], [`footer`] | 4, segment header; 4.2, footer and trailer |
+//! | [`place`] | 5, where a record lies |
+//! | [`map`] | 5, nodes of a DiskMap |
+//! | [`manifest`] | 6 |
+//! | [`codec`] | 4.1, zstd or raw, checks on the way back |
+
+pub mod codec;
+mod error;
+mod fields;
+pub mod footer;
+pub mod header;
+pub mod manifest;
+pub mod map;
+pub mod place;
+pub mod record;
+pub mod segment;
+
+pub use error::FormatError;
+pub use place::Place;
+
+/// Records, footers and trailers are laid out in blocks of this many bytes.
+pub const BLOCK: usize = 4096;
+
+/// Largest plain or stored length of a record, in bytes.
+pub const RECORD_MAX: usize = 8 << 20;
+
+/// Largest size of a segment, in bytes.
+pub const SEGMENT_MAX: u64 = 4 << 30;

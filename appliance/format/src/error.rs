@@ -1,0 +1,43 @@
+//! Why bytes are not what they should be.
+
+use model::ErrorKind;
+
+/// Bytes that cannot be taken for what they should be. Nothing is ever guessed from them.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FormatError {
+    /// Damaged, torn, misplaced or foreign.
+    #[error("{what} is damaged: {problem}")]
+    Corrupt {
+        /// The structure, such as "record header".
+        what: &'static str,
+        /// What does not fit.
+        problem: String,
+    },
+    /// Whole, but written by a version or feature that is not known here.
+    #[error("{what} needs {feature}, which this version does not know; use a newer one")]
+    Unsupported {
+        /// The structure.
+        what: &'static str,
+        /// Version, flag or kind.
+        feature: String,
+    },
+}
+
+impl FormatError {
+    /// What the caller can do about it.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Corrupt { .. } => ErrorKind::Corrupt,
+            Self::Unsupported { .. } => ErrorKind::Unsupported,
+        }
+    }
+
+    pub(crate) fn corrupt(what: &'static str, problem: impl Into<String>) -> Self {
+        Self::Corrupt { what, problem: problem.into() }
+    }
+
+    pub(crate) fn unsupported(what: &'static str, feature: impl Into<String>) -> Self {
+        Self::Unsupported { what, feature: feature.into() }
+    }
+}

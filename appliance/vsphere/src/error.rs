@@ -59,6 +59,17 @@ pub enum VsphereError {
         /// What broke.
         source: hyper::Error,
     },
+    /// Wrong user or password.
+    #[error(
+        "the vSphere server refuses the login of '{user}'; check user and password in the \
+         configuration"
+    )]
+    Login {
+        /// The user. The password is in no error.
+        user: String,
+        /// The server's reason.
+        source: Box<Fault>,
+    },
     /// No answer in time.
     #[error("the vSphere server did not answer {method} within {} s", after.as_secs_f32())]
     Timeout {
@@ -194,9 +205,10 @@ impl VsphereError {
                 ErrorKind::Retryable
             }
             Self::Status { status, .. } => status_kind(*status),
-            Self::Address { .. } | Self::Certificate { .. } | Self::TrackingRefused { .. } => {
-                ErrorKind::Refused
-            }
+            Self::Address { .. }
+            | Self::Certificate { .. }
+            | Self::Login { .. }
+            | Self::TrackingRefused { .. } => ErrorKind::Refused,
             Self::Wire { source: WireError::Unwritable { .. }, .. } => ErrorKind::Refused,
             Self::Tls { .. } | Self::Wire { .. } | Self::TrackingWrong { .. } => {
                 ErrorKind::Misbehaved
@@ -225,6 +237,7 @@ impl VsphereError {
     pub fn fault(&self) -> Option<&Fault> {
         match self {
             Self::Fault { source, .. }
+            | Self::Login { source, .. }
             | Self::TaskFailed { source, .. }
             | Self::TrackingUnusable { source, .. } => Some(source),
             Self::Withheld { source, .. } => source.as_deref(),

@@ -66,7 +66,7 @@ impl Client {
     ///
     /// # Errors
     /// [`VsphereError::Certificate`] names the certificate that was seen; a wrong password is a
-    /// [`VsphereError::Fault`] of the type `InvalidLogin`.
+    /// [`VsphereError::Login`].
     pub async fn connect(config: Config) -> Result<Self, VsphereError> {
         connect::connect(config).await.map(|shared| Self { shared: Arc::new(shared) })
     }

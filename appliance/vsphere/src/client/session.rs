@@ -130,7 +130,13 @@ impl Session {
             return Ok(());
         }
         let request = requests::login(&self.manager, &self.user, self.password.reveal());
-        let returned = self.caller.call(&self.manager, &request, None, self.call_timeout).await?;
+        let returned = self.caller.call(&self.manager, &request, None, self.call_timeout).await;
+        let returned = returned.map_err(|error| match error {
+            VsphereError::Fault { source, .. } if source.type_name == "InvalidLogin" => {
+                VsphereError::Login { user: self.user.clone(), source }
+            }
+            other => other,
+        })?;
         let mut ticket = self.lock();
         ticket.generation += 1;
         ticket.cookie = returned.cookie.map(Arc::from);

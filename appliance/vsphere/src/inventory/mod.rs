@@ -17,3 +17,6 @@ pub(crate) use datastore::{DATASTORE_PROPERTIES, decode_datastore};
 pub(crate) use disk::decode_disks;
 pub(crate) use lun::{HOST_PROPERTIES, decode_luns};
 pub(crate) use vm::{VM_PROPERTIES, decode_vm};
+
+#[cfg(test)]
+mod tests;

@@ -28,3 +28,8 @@ pub(crate) use properties::{ObjectContent, decode_page, read_objects};
 pub use value::MoRef;
 pub(crate) use versions::{ApiVersion, server_version};
 pub(crate) use writer::Writer;
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+pub(crate) use tests::parse_fragment;

@@ -160,3 +160,6 @@ impl AreasQuery {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -71,10 +71,11 @@ need_rust() {
 }
 
 go_is_new_enough() {
-  local version
+  local version oldest
   version=$(GOTOOLCHAIN=local "$1" env GOVERSION 2>/dev/null | sed 's/^go//') || return 1
-  [ -n "$version" ] &&
-    [ "$(printf '%s\n' "$GO_AT_LEAST" "$version" | sort --version-sort | head -n 1)" = "$GO_AT_LEAST" ]
+  [ -n "$version" ] || return 1
+  oldest=$(printf '%s\n' "$GO_AT_LEAST" "$version" | sort --version-sort | head -n 1)
+  [ "$oldest" = "$GO_AT_LEAST" ]
 }
 
 # need_venv DIR REQUIREMENTS : a private Python environment with exactly those packages.

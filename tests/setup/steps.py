@@ -20,6 +20,8 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 LOGS = ROOT / "target" / "test"
 VCENTER = ROOT / "tests" / "lab" / "vcenter"
+# Where the step `build` puts the programs that the lab then runs.
+BUILT = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug"
 PYTHON = os.environ.get("HOLDFAST_VENV", "") + "/bin/python"
 
 CARGO_RESULT = re.compile(
@@ -43,7 +45,7 @@ class Step:
     command: list[str]
     directory: pathlib.Path = ROOT
     counts: str = ""
-    needs: str = ""
+    needs: str = ""  # steps without which it makes no sense, with commas
 
 
 @dataclasses.dataclass
@@ -78,7 +80,7 @@ def groups() -> dict[str, list[Step]]:
             Step("build", ["cargo", "build", "--workspace", "--bins"]),
             Step("build-tests", [*cargo_test, "--no-run"]),
             Step("cargo-test", [*cargo_test, "--", "--show-output"],
-                 counts="cargo", needs="build-tests"),
+                 counts="cargo", needs="build, build-tests"),
             Step("go-test", ["go", "test", "-v", "./..."], VCENTER, counts="go"),
             Step("pyvmomi", [PYTHON, "-m", "unittest", "discover", "--verbose",
                              "--start-directory", "tests/lab/pyvmomi"], counts="python"),
@@ -166,6 +168,7 @@ def run(step: Step) -> Outcome:
     log_path = LOGS / f"{step.name}.log"
     with log_path.open("w", encoding="utf-8") as log:
         child = subprocess.Popen(step.command, cwd=step.directory, stdin=subprocess.DEVNULL,
+                                 env=os.environ | {"HOLDFAST_BIN": str(BUILT)},
                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                  text=True, errors="replace")
         for line in child.stdout:
@@ -215,8 +218,8 @@ def main() -> int:
     broken: set[str] = set()
     for group in sys.argv[1:]:
         for step in groups()[group]:
-            if step.needs in broken:
-                print(f"== {step.name}: not run, {step.needs} failed")
+            if missing := broken.intersection(step.needs.split(", ")):
+                print(f"== {step.name}: not run, {' and '.join(sorted(missing))} failed")
                 continue
             outcomes.append(run(step))
             if not outcomes[-1].ok:

@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result, bail};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::{Mutex, PoisonError};
 use tempfile::TempDir;
 
 /// The top of the repository.
@@ -64,6 +64,10 @@ pub fn program(name: &str, package: &str) -> Result<PathBuf> {
         .with_context(|| format!("{name} not found; it is in the Debian package {package}"))
 }
 
+/// The programs of this workspace that the lab runs, and the crates they come from.
+const PROGRAMS: &[(&str, &str)] =
+    &[("holdfastd", "daemon"), ("holdfast", "cli"), ("vmfs-tool", "fakes")];
+
 /// The absolute path of a program of this workspace, such as `holdfastd`.
 ///
 /// It comes from the folder `HOLDFAST_BIN` when that is set (the targets of the Makefile build
@@ -74,7 +78,10 @@ pub fn program(name: &str, package: &str) -> Result<PathBuf> {
 pub fn built(name: &str) -> Result<PathBuf> {
     let folder = match std::env::var_os("HOLDFAST_BIN") {
         Some(folder) => PathBuf::from(folder),
-        None => build_all()?,
+        None => {
+            build(name)?;
+            target().join("debug")
+        }
     };
     let path = folder.join(name);
     if !path.is_file() {
@@ -83,19 +90,22 @@ pub fn built(name: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Builds the programs once per process and returns their folder.
-fn build_all() -> Result<PathBuf> {
-    static BUILT: OnceLock<Result<(), String>> = OnceLock::new();
-    let outcome = BUILT.get_or_init(|| {
-        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
-        cargo
-            .args(["build", "--quiet", "--bins"])
-            .args(["-p", "daemon", "-p", "cli", "-p", "fakes"])
-            .current_dir(repository_root());
-        run(&mut cargo).map(drop).map_err(|error| format!("{error:#}"))
-    });
-    outcome.clone().map_err(anyhow::Error::msg)?;
-    Ok(target().join("debug"))
+/// Builds a program, once per process.
+fn build(name: &str) -> Result<()> {
+    static BUILT: Mutex<Vec<String>> = Mutex::new(Vec::new());
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    if built.iter().any(|done| done == name) {
+        return Ok(());
+    }
+    let known = PROGRAMS.iter().find(|(program, _)| *program == name);
+    let (program, package) = known.with_context(|| format!("the lab runs no program {name}"))?;
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+    cargo
+        .args(["build", "--quiet", "--package", package, "--bin", program])
+        .current_dir(repository_root());
+    run(&mut cargo).with_context(|| format!("building {program}"))?;
+    built.push(name.to_owned());
+    Ok(())
 }
 
 /// Copies a disk image and keeps its holes.

@@ -1,0 +1,203 @@
+//! A whole site: SAN, datastore, vCenter.
+
+use crate::daemon::{
+    ConsoleConfig, Daemon, DaemonConfig, LockConfig, PortalConfig, RepositoryConfig, SanConfig,
+    VcenterConfig,
+};
+use crate::datastore::{Datastore, Disk, LABEL, Layout, NAA, Vm, VmSpec};
+use crate::place::{built, copy_sparse, fresh_directory};
+use crate::tgt::{Chap, LunSpec, TARGET, Tgt, TgtSpec};
+use crate::vcenter::{DatastoreSpec, DiskConfig, Vcenter, VcenterSpec, VmConfig};
+use anyhow::{Context as _, Result};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+/// The lab's only vSphere account.
+const USER: &str = "administrator@vsphere.local";
+/// Its password; it opens nothing else.
+const PASSWORD: &str = "lab-Passw0rd!";
+/// The initiator's CHAP account on the lab's target.
+const CHAP_USER: &str = "holdfast";
+/// Its secret: 16 bytes, as long as initiators commonly allow.
+const CHAP_SECRET: &str = "lab-chap-secret1";
+
+/// What a site is made of.
+#[derive(Clone, Debug)]
+pub struct LabSpec {
+    /// Bytes of the LUN; the volume fills it.
+    pub lun_bytes: u64,
+    /// How files lie on the volume.
+    pub layout: Layout,
+    /// The VMs.
+    pub vms: Vec<VmSpec>,
+}
+
+/// A running site. Dropping it stops everything and removes its files.
+#[derive(Debug)]
+pub struct Lab {
+    /// The management side.
+    pub vcenter: Vcenter,
+    /// The SAN.
+    pub tgt: Tgt,
+    /// What lies on the LUN.
+    pub datastore: Datastore,
+    directory: TempDir,
+}
+
+impl Lab {
+    /// Makes the datastore and starts its peers.
+    ///
+    /// # Errors
+    /// When something is not installed, does not build or does not come up.
+    pub fn start(spec: &LabSpec) -> Result<Self> {
+        let directory = fresh_directory()?;
+        let place = directory.path();
+        let datastore = Datastore::create(place, spec.lun_bytes, spec.layout, &spec.vms)
+            .context("making the datastore")?;
+        let lun = LunSpec { number: 1, image: datastore.image.clone(), naa: NAA.to_owned() };
+        let chap = Chap { user: CHAP_USER.to_owned(), secret: CHAP_SECRET.to_owned() };
+        let tgt = Tgt::start(place, TgtSpec { chap: Some(chap), luns: vec![lun] })?;
+        let vcenter = Vcenter::start(place, &vcenter_spec(&datastore)?)?;
+        Ok(Self { vcenter, tgt, datastore, directory })
+    }
+
+    /// Where this lab keeps its files; everything in it goes with the lab.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// A configuration of the appliance that fits this site. Secrets lie in files of their own.
+    ///
+    /// # Errors
+    /// When the secrets cannot be written.
+    pub fn daemon_config(&self) -> Result<DaemonConfig> {
+        let place = self.directory();
+        Ok(DaemonConfig {
+            state_dir: place.join("state"),
+            console: ConsoleConfig {
+                listen: "127.0.0.1:0".to_owned(),
+                token_file: place.join("token"),
+                ready_file: place.join("ready.json"),
+            },
+            vcenter: VcenterConfig {
+                url: self.vcenter.url().to_owned(),
+                user: USER.to_owned(),
+                password_file: secret_file(place, "vcenter-password", PASSWORD)?,
+                thumbprint: self.vcenter.thumbprint().to_owned(),
+            },
+            san: SanConfig {
+                initiator: "iqn.2026-01.org.holdfast:box".to_owned(),
+                chap_user: Some(CHAP_USER.to_owned()),
+                chap_secret_file: Some(secret_file(place, "chap-secret", CHAP_SECRET)?),
+                chap_algorithms: vec!["md5".to_owned()],
+                header_digest: true,
+                data_digest: true,
+                portal: vec![PortalConfig { portal: self.tgt.portal(), target: TARGET.to_owned() }],
+            },
+            repository: RepositoryConfig {
+                path: place.join("repository"),
+                segment_mib: 64,
+                zstd_level: 1,
+                reserve_mib: None,
+            },
+            lock: LockConfig { mode: "governance".to_owned(), days: 7 },
+        })
+    }
+
+    /// Starts the appliance with [`Lab::daemon_config`].
+    ///
+    /// # Errors
+    /// As [`Daemon::start`].
+    pub fn daemon(&self) -> Result<Daemon> {
+        Daemon::start(self.directory(), self.daemon_config()?)
+    }
+
+    /// A VM by its name.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn vm(&self, name: &str) -> Result<&Vm> {
+        self.datastore.vm(name)
+    }
+
+    /// A VM's disk, counted from 0.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn disk(&self, vm: &str, number: usize) -> Result<&Disk> {
+        self.vm(vm)?.disks.get(number).with_context(|| format!("{vm} has no disk {number}"))
+    }
+
+    /// Copies what the guest sees on a disk at this moment, to compare with later.
+    ///
+    /// # Errors
+    /// When there is no such disk, or no space.
+    pub fn keep_truth(&self, vm: &str, number: usize, name: &str) -> Result<PathBuf> {
+        let place = self.directory().join(format!("{vm}-{number}-{name}.raw"));
+        copy_sparse(&self.disk(vm, number)?.truth, &place)?;
+        Ok(place)
+    }
+
+    /// The guest writes `data` at byte `offset` of its disk.
+    ///
+    /// # Errors
+    /// When there is no such disk, or the write does not fit.
+    pub fn write(&self, vm: &str, number: usize, offset: u64, data: &[u8]) -> Result<()> {
+        self.vcenter.write(vm, self.disk(vm, number)?.key, offset, data)
+    }
+}
+
+/// A file that only its owner may read.
+fn secret_file(directory: &Path, name: &str, secret: &str) -> Result<PathBuf> {
+    let path = directory.join(name);
+    std::fs::write(&path, secret).with_context(|| format!("writing {}", path.display()))?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+    Ok(path)
+}
+
+fn vcenter_spec(datastore: &Datastore) -> Result<VcenterSpec> {
+    Ok(VcenterSpec {
+        listen: "127.0.0.1:0".to_owned(),
+        control: "127.0.0.1:0".to_owned(),
+        user: USER.to_owned(),
+        password: PASSWORD.to_owned(),
+        api_version: "8.0.2.0".to_owned(),
+        datastore: DatastoreSpec {
+            name: LABEL.to_owned(),
+            naa: format!("naa.{NAA}"),
+            vmfs_uuid: datastore.facts.vmfs_uuid.clone(),
+            capacity: datastore.facts.volume_bytes,
+            partition: datastore.facts.partition,
+            lun_sectors: datastore.facts.lun_bytes / 512,
+            image: datastore.image.clone(),
+        },
+        vmfs_tool: vec![built("vmfs-tool")?],
+        vms: datastore.vms.iter().map(vm_config).collect(),
+    })
+}
+
+fn vm_config(vm: &Vm) -> VmConfig {
+    VmConfig {
+        name: vm.name.clone(),
+        folder: vm.folder.clone(),
+        guest_id: vm.guest_id.clone(),
+        uuid: vm.uuid.clone(),
+        instance_uuid: vm.instance_uuid.clone(),
+        disks: vm.disks.iter().map(disk_config).collect(),
+    }
+}
+
+fn disk_config(disk: &Disk) -> DiskConfig {
+    DiskConfig {
+        key: disk.key,
+        unit: disk.unit,
+        file: disk.file.clone(),
+        flat: disk.flat.clone(),
+        capacity: disk.capacity,
+        thin: disk.thin,
+        uuid: disk.uuid.clone(),
+        truth: disk.truth.clone(),
+    }
+}

@@ -1,0 +1,78 @@
+//! A whole site comes up, its parts agree with one another, and it leaves nothing behind.
+
+use lab::datastore::Provisioning;
+use lab::{Content, DiskSpec, GuestSpec, Lab, LabSpec, Layout, PartitionTable, VmSpec};
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+use std::process::Command;
+
+const MIB: u64 = 1 << 20;
+
+fn spec() -> LabSpec {
+    let guest = GuestSpec {
+        bytes: 96 * MIB,
+        table: PartitionTable::Gpt,
+        template: "debian".into(),
+        template_bytes: 12 * MIB,
+        own_bytes: 4 * MIB,
+        host: "web01".into(),
+    };
+    let disk = |content, provisioning| DiskSpec { content, provisioning };
+    LabSpec {
+        lun_bytes: 2048 * MIB,
+        layout: Layout::Fragmented,
+        vms: vec![VmSpec {
+            name: "web01".into(),
+            disks: vec![
+                disk(Content::Guest(guest), Provisioning::Thin),
+                disk(
+                    Content::Scattered { bytes: 64 * MIB, data_bytes: 4 * MIB },
+                    Provisioning::Thick,
+                ),
+            ],
+        }],
+    }
+}
+
+/// Reads a file of the volume through the formatter's own map, straight from the LUN's image.
+fn mapped_bytes(lab: &Lab, path: &str) -> u64 {
+    let mut tool = Command::new(lab::place::built("vmfs-tool").unwrap());
+    tool.args(["map", "--path", path, "--image"]).arg(&lab.datastore.image);
+    let areas: Vec<serde_json::Value> =
+        serde_json::from_slice(&lab::process::run(&mut tool).unwrap()).unwrap();
+    areas.iter().map(|area| area["length"].as_u64().unwrap()).sum()
+}
+
+fn byte_at(path: &Path, offset: u64) -> u8 {
+    let mut byte = [0];
+    std::fs::File::open(path).unwrap().read_exact_at(&mut byte, offset).unwrap();
+    byte[0]
+}
+
+#[test]
+fn a_site_comes_up_takes_guest_writes_and_leaves_nothing() {
+    let lab = Lab::start(&spec()).unwrap();
+    let place = lab.directory().to_owned();
+
+    let flat = &lab.disk("web01", 0).unwrap().flat;
+    let before = mapped_bytes(&lab, flat);
+    assert!(before > 12 * MIB && before < 96 * MIB, "{before} bytes mapped of a thin disk");
+
+    let kept = lab.keep_truth("web01", 0, "before").unwrap();
+    // Into a hole: a thin disk grows by the blocks that were missing.
+    let hole = 90 * MIB + 4096;
+    assert_eq!(byte_at(&kept, hole), 0);
+    lab.write("web01", 0, hole, &[0xA5; 8192]).unwrap();
+    assert_eq!(mapped_bytes(&lab, flat), before + MIB);
+    assert_eq!(byte_at(&lab.disk("web01", 0).unwrap().truth, hole + 8191), 0xA5);
+    assert_eq!(byte_at(&kept, hole), 0);
+
+    let inquiry = lab::place::program("iscsi-inq", "libiscsi-bin").unwrap();
+    lab::process::run(Command::new(inquiry).arg(lab.tgt.libiscsi_url(1))).unwrap();
+    assert!(lab.vcenter.thumbprint().split(':').count() == 32, "{}", lab.vcenter.thumbprint());
+    let state = lab.vcenter.state().unwrap();
+    assert_eq!(state["vms"].as_array().map(Vec::len), Some(1), "{state}");
+
+    drop(lab);
+    assert!(!place.exists());
+}

@@ -1,5 +1,7 @@
 //! A whole site comes up, its parts agree with one another, and it leaves nothing behind.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails, in its helpers too")]
+
 use lab::datastore::Provisioning;
 use lab::{Content, DiskSpec, GuestSpec, Lab, LabSpec, Layout, PartitionTable, VmSpec};
 use std::os::unix::fs::FileExt as _;

@@ -185,6 +185,57 @@ func TestConsolidationNeeded(t *testing.T) {
 	}
 }
 
+// What lies beside the main path: the other ways to make and remove snapshots.
+func TestOtherSnapshotCalls(t *testing.T) {
+	s := start(t)
+	vm, _ := s.vm()
+	enableTracking(t, vm)
+	made, err := methods.CreateSnapshotEx_Task(soon(t), vm.Client(), &types.CreateSnapshotEx_Task{
+		This: vm.Reference(), Name: "ex", Description: "run 7",
+		QuiesceSpec: &types.VirtualMachineGuestQuiesceSpec{Timeout: 5},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := object.NewTask(vm.Client(), made.Returnval).WaitForResult(soon(t))
+	if err != nil || info.Name != "CreateSnapshotEx_Task" {
+		t.Fatalf("task %+v: %v", info, err)
+	}
+	ex := info.Result.(types.ManagedObjectReference)
+	if got := s.state().VMs[0].Snapshots; len(got) != 1 || got[0].Description != "run 7" || !got[0].Quiesced {
+		t.Fatalf("snapshots: %+v", got)
+	}
+	if changeID(t, vm, ex) == "" {
+		t.Fatal("no change id")
+	}
+	_, err = methods.RevertToSnapshot_Task(soon(t), vm.Client(), &types.RevertToSnapshot_Task{This: ex})
+	wantFault(t, err, &types.NotSupported{})
+
+	written := s.guestWrites(4096, 4096)
+	response, err := methods.RemoveSnapshot_Task(soon(t), vm.Client(), &types.RemoveSnapshot_Task{
+		This: ex, Consolidate: types.NewBool(false),
+	})
+	if err == nil {
+		err = object.NewTask(vm.Client(), response.Returnval).Wait(soon(t))
+	}
+	if got := s.state().VMs[0]; err != nil || !got.ConsolidationNeeded || got.Layers != 1 {
+		t.Fatalf("removed without consolidation: %+v, %v", got, err)
+	}
+
+	snapshot(t, vm, "a")
+	snapshot(t, vm, "b")
+	task, err := vm.RemoveAllSnapshot(soon(t), types.NewBool(true))
+	if err == nil {
+		err = task.Wait(soon(t))
+	}
+	if got := s.state().VMs[0]; err != nil || got.ConsolidationNeeded || got.Layers != 0 || len(got.Snapshots) != 0 {
+		t.Fatalf("after removing all: %+v, %v", got, err)
+	}
+	if !bytes.Equal(s.bytesOf("web01-flat.vmdk", 4096, 4096), written) {
+		t.Fatal("the delta did not reach the base")
+	}
+}
+
 func enableTracking(t *testing.T, vm *object.VirtualMachine) {
 	t.Helper()
 	task, err := vm.Reconfigure(soon(t), types.VirtualMachineConfigSpec{

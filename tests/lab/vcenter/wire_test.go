@@ -151,9 +151,11 @@ func TestOrderedFaults(t *testing.T) {
 
 	var one mo.VirtualMachine
 	read := func() error { return vm.Properties(soon(t), vm.Reference(), []string{"name"}, &one) }
-	fault(`{"method":"RetrievePropertiesEx","fault":"NotAuthenticated","skip":1,"count":2}`)
-	if err := read(); err != nil {
-		t.Fatalf("the skipped call failed: %v", err)
+	fault(`{"method":"RetrievePropertiesEx","fault":"NotAuthenticated","skip":2,"count":2}`)
+	for range 2 {
+		if err := read(); err != nil {
+			t.Fatalf("a skipped call failed: %v", err)
+		}
 	}
 	wantFault(t, read(), &types.NotAuthenticated{})
 	wantFault(t, read(), &types.NotAuthenticated{})

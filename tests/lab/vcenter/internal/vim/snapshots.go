@@ -48,13 +48,30 @@ func (w *snapshotWatch) Reference() types.ManagedObjectReference {
 // UpdateObject has nothing to do.
 func (w *snapshotWatch) UpdateObject(*simulator.Context, mo.Reference, []types.PropertyChange) {}
 
-// PutObject freezes the disks of a VM that has just got a snapshot, and stamps the change ids
-// into the snapshot's own copy of the configuration.
+// PutObject sees new snapshots, and new tasks.
 func (w *snapshotWatch) PutObject(ctx *simulator.Context, object mo.Reference) {
-	snapshot, ok := object.(*simulator.VirtualMachineSnapshot)
-	if !ok {
-		return
+	switch o := object.(type) {
+	case *simulator.VirtualMachineSnapshot:
+		w.created(ctx, o)
+	case *simulator.Task:
+		nameLikeVCenter(o)
 	}
+}
+
+// nameLikeVCenter gives a task the name of its method: RemoveSnapshot_Task, where the simulator
+// says RemoveSnapshot. pyVmomi's WaitForTask stumbles over the latter when a task takes a while.
+func nameLikeVCenter(task *simulator.Task) {
+	method := task.Info.Name + "_Task"
+	if _, exists := types.TypeFunc()(method); exists {
+		task.Info.Name = method
+	}
+}
+
+// created freezes the disks of a VM that has just got a snapshot, and stamps the change ids
+// into the snapshot's own copy of the configuration.
+func (w *snapshotWatch) created(
+	ctx *simulator.Context, snapshot *simulator.VirtualMachineSnapshot,
+) {
 	guest := w.site.byRef[snapshot.Vm]
 	vm, ok := ctx.Map.Get(snapshot.Vm).(*simulator.VirtualMachine)
 	if guest == nil || !ok {

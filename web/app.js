@@ -158,7 +158,7 @@ function outcome(run) {
 function lockWords(lock) {
   if (!lock) return word("not locked", "soft");
   if (!lock.locked) return element("span", {}, `lock in ${lock.mode} mode has ended`);
-  return element("span", {}, word("🔒︎ locked", "good"), ` in ${lock.mode} mode at least until `,
+  return element("span", {}, word("■ locked", "good"), ` in ${lock.mode} mode at least until `,
     time(lock.until));
 }
 

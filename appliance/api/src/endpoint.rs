@@ -86,7 +86,7 @@ impl EndpointInfo {
         for segment in self.path.split('/').skip(1) {
             path.push('/');
             if segment.starts_with('{') {
-                push_encoded(&mut path, parameters.next()?);
+                path.push_str(&percent_encoded(parameters.next()?));
             } else {
                 path.push_str(segment);
             }
@@ -95,17 +95,22 @@ impl EndpointInfo {
     }
 }
 
-fn push_encoded(path: &mut String, text: &str) {
+/// `text` as it may stand in one segment of a path or in one value of a query: everything but
+/// letters, digits, `-`, `_` and `~` is percent-encoded. The dot too, so that no text can become
+/// a dot segment.
+#[must_use]
+pub fn percent_encoded(text: &str) -> String {
     const HEX: [char; 16] =
         ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F'];
+    let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-_~".contains(&byte) {
-            path.push(char::from(byte));
+            encoded.push(char::from(byte));
         } else {
-            // '.' too, so that no parameter can become a dot segment.
-            path.extend(['%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+            encoded.extend(['%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
         }
     }
+    encoded
 }
 
 macro_rules! endpoints {

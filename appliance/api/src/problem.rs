@@ -15,7 +15,8 @@ pub struct Problem {
     pub type_uri: String,
     /// The kind of problem in a few words; the same for the same `code`.
     pub title: String,
-    /// HTTP status.
+    /// HTTP status; 0, and absent on the wire, when the problem never went over HTTP.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub status: u16,
     /// This occurrence, in a sentence or two.
     pub detail: String,
@@ -78,6 +79,10 @@ impl Problem {
     pub fn is_refusal(&self) -> bool {
         self.kind == Some(ErrorKind::Refused)
     }
+}
+
+fn is_zero(status: &u16) -> bool {
+    *status == 0
 }
 
 /// The `type` URI of a problem's code.

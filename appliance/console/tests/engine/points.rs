@@ -24,7 +24,7 @@ pub fn all(others: u8) -> Vec<PointDetail> {
     let first = known.map(|(id, vm, lock)| point(id, vm, at(vm as i64 * 3600), lock));
     let other = |n: u8| {
         let mut id = [0x40; 16];
-        id[15] = n;
+        id[0] = n;
         point(RecoveryPointId(id), 1, at(100_000 + i64::from(n) * 60), Some(lock()))
     };
     first.into_iter().chain((0..others).map(other)).collect()

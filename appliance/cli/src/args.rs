@@ -1,0 +1,136 @@
+//! The command line as types.
+
+use clap::{Parser, Subcommand};
+use clap_complete::Shell;
+use std::path::PathBuf;
+
+/// Back up and restore VMware virtual machines with a Holdfast appliance.
+#[derive(Debug, Parser)]
+#[command(name = "holdfast", version, propagate_version = true, max_term_width = 100)]
+#[command(after_help = "Exit status: 0 everything succeeded, 1 something failed, 2 wrong usage, \
+                        3 the appliance refused, such as to delete a locked recovery point.")]
+pub(crate) struct Args {
+    /// Address of the appliance's API
+    #[arg(long, global = true, env = "HOLDFAST_SERVER", value_name = "URL")]
+    #[arg(default_value = "http://127.0.0.1:8080")]
+    pub(crate) server: String,
+    /// File that holds the token; a token is never an argument, where `ps` would show it
+    #[arg(long, global = true, env = "HOLDFAST_TOKEN_FILE", value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// Print one JSON document, also for errors
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// How the appliance fares
+    Status,
+    /// Virtual machines of the inventory
+    #[command(subcommand)]
+    Vm(Vm),
+    /// Backups
+    #[command(subcommand)]
+    Backup(Backup),
+    /// Runs: backups and verifications, past and present
+    #[command(subcommand)]
+    Run(Run),
+    /// Recovery points
+    #[command(subcommand)]
+    Point(Point),
+    /// Print the completion script for a shell
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Vm {
+    /// List the VMs and how their disks would be read
+    List,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Backup {
+    /// Back up VMs now, and wait until all runs have ended
+    Run {
+        /// Names or instance uuids
+        #[arg(required = true, value_name = "VM")]
+        vms: Vec<String>,
+        /// Read everything allocated, even where an incremental were possible
+        #[arg(long)]
+        full: bool,
+        /// Start the runs and return
+        #[arg(long)]
+        no_wait: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Run {
+    /// List the runs, newest first
+    List,
+    /// Show one run
+    Show {
+        /// Id, or its first digits when no other run begins so
+        #[arg(value_name = "RUN")]
+        id: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Point {
+    /// List the recovery points, newest first
+    List {
+        /// Only those of this VM: name or instance uuid
+        #[arg(long)]
+        vm: Option<String>,
+    },
+    /// Show one recovery point
+    Show(PointId),
+    /// Read all of a recovery point and compare its hashes
+    Verify {
+        #[command(flatten)]
+        point: PointId,
+        /// Start the run and return
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// Write a disk of a recovery point into a sparse raw image
+    Restore {
+        #[command(flatten)]
+        point: PointId,
+        /// Index of the disk, as 'point show' lists it
+        #[arg(long, value_name = "N")]
+        disk: u32,
+        /// The image; it appears under this name when it is whole
+        #[arg(long, value_name = "FILE")]
+        output: PathBuf,
+        /// Replace FILE if it exists
+        #[arg(long)]
+        force: bool,
+    },
+    /// Delete a recovery point, unless it is locked
+    Delete(PointId),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct PointId {
+    /// Id, or its first digits when no other recovery point begins so
+    #[arg(value_name = "POINT")]
+    pub(crate) id: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Args::command().debug_assert();
+    }
+}

@@ -1,0 +1,78 @@
+//! One file for each noun of the command line; each command is a function from arguments to an
+//! [`Outcome`].
+
+mod backup;
+mod point;
+mod run;
+mod status;
+mod vm;
+
+use crate::args::{Args, Backup, Command, Point, Run, Vm};
+use crate::client::Client;
+use crate::error::Error;
+use crate::output::{Outcome, Show};
+use clap::CommandFactory;
+use clap_complete::Shell;
+
+/// Does what the arguments say.
+pub(crate) fn execute(args: &Args, show: Show) -> Result<Outcome, Error> {
+    if let Command::Completions { shell } = args.command {
+        return Ok(completions(shell));
+    }
+    let client = &Client::new(args)?;
+    match &args.command {
+        Command::Completions { shell } => Ok(completions(*shell)),
+        Command::Status => status::show(client),
+        Command::Vm(Vm::List) => vm::list(client),
+        Command::Backup(Backup::Run { vms, full, no_wait }) => {
+            backup::start(client, show, vms, *full, *no_wait)
+        }
+        Command::Run(Run::List) => run::list(client),
+        Command::Run(Run::Show { id }) => run::show(client, id),
+        Command::Point(Point::List { vm }) => point::list(client, vm.as_deref()),
+        Command::Point(Point::Show(point)) => point::show(client, &point.id),
+        Command::Point(Point::Verify { point, no_wait }) => {
+            point::verify(client, show, &point.id, *no_wait)
+        }
+        Command::Point(Point::Restore { point, disk, output, force }) => {
+            point::restore(client, show, &point.id, *disk, output, *force)
+        }
+        Command::Point(Point::Delete(point)) => point::delete(client, &point.id),
+    }
+}
+
+fn completions(shell: Shell) -> Outcome {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Args::command(), "holdfast", &mut script);
+    let text = String::from_utf8_lossy(&script).into_owned();
+    let json = serde_json::json!({ "shell": shell.to_string(), "script": text });
+    Outcome { text, json, succeeded: true }
+}
+
+/// Ids have 32 hex digits.
+const ID_DIGITS: usize = 32;
+/// How many candidates an ambiguous id names.
+const CANDIDATES_MAX: usize = 5;
+
+/// The whole id that begins with `id`. Asks for `all` ids only when it is not whole already.
+fn resolve(
+    noun: &'static str,
+    id: &str,
+    all: impl FnOnce() -> Result<Vec<String>, Error>,
+) -> Result<String, Error> {
+    let id = id.to_ascii_lowercase();
+    if id.len() == ID_DIGITS {
+        return Ok(id);
+    }
+    let is_part = !id.is_empty() && id.bytes().all(|b| b.is_ascii_hexdigit());
+    let mut found = if is_part { all()? } else { Vec::new() };
+    found.retain(|whole| whole.starts_with(&id));
+    match found.as_slice() {
+        [] => Err(Error::Unknown { noun, id }),
+        [one] => Ok(one.clone()),
+        _ => {
+            found.truncate(CANDIDATES_MAX);
+            Err(Error::Ambiguous { noun, id, candidates: found })
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! `holdfast point`.
+
+use super::{resolve, run};
+use crate::client::Client;
+use crate::error::Error;
+use crate::output::{Outcome, Show, Table, clean, size};
+use crate::progress::Meter;
+use crate::restore::Restore;
+use crate::watch::until_done;
+use api::endpoint::{DeletePoint, GetPoint, ListPoints, VerifyPoint};
+use api::{LockView, Page, PointDetail, PointDisk, PointMode, PointSummary, Verification};
+use model::{Consistency, ReadMode, Transport};
+use std::fmt::Write as _;
+use std::path::Path;
+
+/// `point list`.
+pub(crate) fn list(client: &Client, vm: Option<&str>) -> Result<Outcome, Error> {
+    let query: Vec<_> = vm.map(|vm| ("vm", vm.to_owned())).into_iter().collect();
+    let items: Vec<PointSummary> = client.all(ListPoints, &query)?;
+    let heads = ["POINT", "VM", "CREATED", "READ", "SIZE", "ADDED", "LOCK", "VERIFIED"];
+    let mut table = Table::new(&heads, &[4, 5]);
+    for point in &items {
+        let (id, vm, created) = (point.id, point.vm.name.clone(), point.created);
+        let read = format!("{}, {}", mode(point.mode), transport(point.transport));
+        let (all, added) = (size(point.size_bytes), size(point.stored_new_bytes));
+        let (lock, verified) = (lock(point.lock.as_ref()), verified(point.verified.as_ref()));
+        table.row([id.to_string(), vm, created.to_string(), read, all, added, lock, verified]);
+    }
+    Ok(Outcome::new(table.text(), &Page { items, next: None }))
+}
+
+/// `point show`.
+pub(crate) fn show(client: &Client, id: &str) -> Result<Outcome, Error> {
+    let point = client.ask(GetPoint, &[&whole(client, id)?])?;
+    Ok(Outcome::new(text(&point), &point))
+}
+
+/// `point verify`.
+pub(crate) fn verify(
+    client: &Client,
+    show: Show,
+    id: &str,
+    no_wait: bool,
+) -> Result<Outcome, Error> {
+    let started = client.ask(VerifyPoint, &[&whole(client, id)?])?;
+    let runs = if no_wait { vec![started] } else { until_done(client, show, vec![started])? };
+    let run = runs.first().expect("one run was started and watched");
+    let succeeded = no_wait || run::succeeded(run);
+    Ok(Outcome::new(run::text(run), run).succeeded(succeeded))
+}
+
+/// `point delete`.
+pub(crate) fn delete(client: &Client, id: &str) -> Result<Outcome, Error> {
+    let id = whole(client, id)?;
+    client.ask(DeletePoint, &[&id])?;
+    let text = format!("recovery point {id} is deleted\n");
+    Ok(Outcome::new(text, &serde_json::json!({ "deleted": id })))
+}
+
+/// `point restore`.
+pub(crate) fn restore(
+    client: &Client,
+    show: Show,
+    id: &str,
+    disk: u32,
+    output: &Path,
+    force: bool,
+) -> Result<Outcome, Error> {
+    let point = &whole(client, id)?;
+    let detail = client.ask(GetPoint, &[point])?;
+    let found = detail.disks.iter().find(|known| known.index == disk);
+    let known = found.ok_or_else(|| Error::NoDisk { point: point.clone(), disk })?;
+    let mut meter = Meter::new(show, std::slice::from_ref(&detail.summary.vm.name));
+    let restore = Restore { client, point, disk, output, force };
+    let done = restore.run(known.capacity_bytes, &mut meter)?;
+    meter.done(0, "restored");
+    let text = format!(
+        "disk {disk} of {} is restored to {}: {}, {} of it data\n",
+        clean(&detail.summary.vm.name),
+        output.display(),
+        size(done.capacity_bytes),
+        size(done.written_bytes),
+    );
+    let json = serde_json::json!({
+        "point": point,
+        "disk": disk,
+        "output": output.display().to_string(),
+        "capacity_bytes": done.capacity_bytes,
+        "fetched_bytes": done.fetched_bytes,
+        "written_bytes": done.written_bytes,
+    });
+    Ok(Outcome::new(text, &json))
+}
+
+fn whole(client: &Client, id: &str) -> Result<String, Error> {
+    resolve("recovery point", id, || {
+        let points: Vec<PointSummary> = client.all(ListPoints, &[])?;
+        Ok(points.iter().map(|point| point.id.to_string()).collect())
+    })
+}
+
+fn text(point: &PointDetail) -> String {
+    let summary = &point.summary;
+    let mut text = String::new();
+    let mut line = |name: &str, value: &str| {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{name:<12} {}", clean(value));
+    };
+    line("point", &summary.id.to_string());
+    line("vm", &format!("{} ({})", summary.vm.name, summary.vm.uuid));
+    line("server", &point.server_uuid);
+    line("created", &summary.created.to_string());
+    line("consistency", consistency(summary.consistency));
+    line("lock", &lock(summary.lock.as_ref()));
+    line("verified", &verified(summary.verified.as_ref()));
+    line("size", &size(summary.size_bytes));
+    line("added", &size(summary.stored_new_bytes));
+    line("run", &point.run.to_string());
+    line("previous", &point.previous.map_or("none".into(), |id| id.to_string()));
+    line("ledger", &point.ledger_index.map_or("none".into(), |n| format!("leaf {n}")));
+    for file in &point.files {
+        line("file", &format!("{}, {}", file.name, size(file.size_bytes)));
+    }
+    let mut table =
+        Table::new(&["DISK", "SIZE", "READ", "CHANGED", "ADDED", "PATH", "HOW"], &[0, 1, 2, 3, 4]);
+    point.disks.iter().for_each(|disk| table.row(disk_cells(disk)));
+    format!("{text}\n{}", table.text())
+}
+
+fn disk_cells(disk: &PointDisk) -> [String; 7] {
+    let how = match &disk.read {
+        ReadMode::Full { reason } => format!("full, {}: {reason}", transport(disk.transport)),
+        ReadMode::Incremental => format!("incremental, {}", transport(disk.transport)),
+    };
+    let stats = &disk.stats;
+    [
+        disk.index.to_string(),
+        size(disk.capacity_bytes),
+        size(stats.read_bytes),
+        size(stats.changed_bytes),
+        size(stats.stored_bytes),
+        disk.path.clone(),
+        how,
+    ]
+}
+
+fn lock(lock: Option<&LockView>) -> String {
+    match lock {
+        None => "none".into(),
+        Some(lock) if lock.locked => format!("{}, at least until {}", lock.mode, lock.until),
+        Some(lock) => format!("{}, ended", lock.mode),
+    }
+}
+
+fn verified(verified: Option<&Verification>) -> String {
+    match verified {
+        None => "not yet".into(),
+        Some(Verification { at, intact: true }) => format!("intact at {at}"),
+        Some(Verification { at, intact: false }) => format!("DAMAGED at {at}"),
+    }
+}
+
+fn mode(mode: PointMode) -> &'static str {
+    match mode {
+        PointMode::Full => "full",
+        PointMode::Incremental => "incremental",
+    }
+}
+
+fn transport(transport: Transport) -> &'static str {
+    match transport {
+        Transport::San => "san",
+        Transport::Network => "network",
+    }
+}
+
+fn consistency(consistency: Consistency) -> &'static str {
+    match consistency {
+        Consistency::Crash => "as after a power cut",
+        Consistency::Quiesced => "quiesced",
+        Consistency::PoweredOff => "powered off",
+    }
+}

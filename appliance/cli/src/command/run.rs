@@ -1,0 +1,115 @@
+//! `holdfast run`, and how a run is shown.
+
+use super::resolve;
+use crate::client::Client;
+use crate::error::Error;
+use crate::output::{Outcome, Table, clean, size};
+use crate::progress::state_word;
+use api::endpoint::{GetRun, ListRuns};
+use api::{BackupResult, Page, Run, RunKind, RunResult, RunState, VerifyResult};
+use std::fmt::Write as _;
+
+/// `run list`.
+pub(crate) fn list(client: &Client) -> Result<Outcome, Error> {
+    let items: Vec<Run> = client.all(ListRuns, &[])?;
+    Ok(Outcome::new(table(&items), &Page { items, next: None }))
+}
+
+/// `run show`.
+pub(crate) fn show(client: &Client, id: &str) -> Result<Outcome, Error> {
+    let all = || {
+        let runs: Vec<Run> = client.all(ListRuns, &[])?;
+        Ok(runs.iter().map(|run| run.id.to_string()).collect())
+    };
+    let id = resolve("run", id, all)?;
+    let run = client.ask(GetRun, &[&id])?;
+    Ok(Outcome::new(text(&run), &run))
+}
+
+/// Ended with what was wanted.
+pub(crate) fn succeeded(run: &Run) -> bool {
+    matches!(run.state, RunState::Succeeded | RunState::Warning)
+}
+
+/// A line for each run.
+pub(crate) fn table(runs: &[Run]) -> String {
+    let mut table = Table::new(&["RUN", "KIND", "VM", "STATE", "CREATED", "STEP"], &[]);
+    for run in runs {
+        let step = run.step.clone().unwrap_or_default();
+        let (id, kind, state) = (run.id.to_string(), kind(run.kind), state_word(run.state));
+        let cells = [id, kind.into(), run.vm.name.clone(), state.into(), run.created.to_string()];
+        table.row(cells.into_iter().chain([step]));
+    }
+    table.text()
+}
+
+/// All of a run.
+pub(crate) fn text(run: &Run) -> String {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let (kind, vm, state) = (kind(run.kind), clean(&run.vm.name), state_word(run.state));
+    let _ = writeln!(text, "{vm}: {kind} {state} (run {})", run.id);
+    for step in &run.steps {
+        let detail = step.detail.as_ref().map(|d| format!("  {}", clean(d))).unwrap_or_default();
+        let _ = writeln!(text, "  {:<18} {:>8.1} s{detail}", clean(&step.name), step.seconds);
+    }
+    match &run.result {
+        Some(RunResult::Backup(result)) => text.push_str(&backup_lines(result)),
+        Some(RunResult::Verify(result)) => text.push_str(&verify_lines(result)),
+        None => {}
+    }
+    for warning in &run.warnings {
+        let _ = writeln!(text, "  warning: {}", clean(warning));
+    }
+    if let Some(error) = &run.error {
+        let _ = writeln!(text, "  {}: {}", clean(&error.title), clean(&error.detail));
+        let _ = writeln!(text, "  {}", clean(&error.next_step));
+    }
+    text
+}
+
+fn backup_lines(result: &BackupResult) -> String {
+    let ratio = |ratio: Option<f64>| ratio.map_or("nothing new".into(), |r| format!("{r:.2}"));
+    let read = result.san_read_bytes + result.network_read_bytes;
+    format!(
+        "  recovery point {}\n  {} read ({} from the SAN), {} changed areas with {}\n  \
+         {} stored, deduplication {}, compression {}\n",
+        result.point,
+        size(read),
+        size(result.san_read_bytes),
+        result.changed_areas,
+        size(result.changed_bytes),
+        size(result.stored_bytes),
+        ratio(result.dedup_ratio),
+        ratio(result.compression_ratio),
+    )
+}
+
+fn verify_lines(result: &VerifyResult) -> String {
+    let mut text = format!("  {} in {} chunks read\n", size(result.bytes), result.chunks);
+    for damage in &result.damage {
+        let at = match (damage.disk, damage.range) {
+            (Some(disk), Some(range)) => {
+                format!("disk {disk}, byte {} to {}", range.offset, range.end())
+            }
+            (Some(disk), None) => format!("disk {disk}"),
+            (None, _) => "the recovery point".into(),
+        };
+        let _ = writeln!(text, "  damaged: {at}: {}", clean(&damage.reason));
+    }
+    let unlisted = result.damage_total.saturating_sub(result.damage.len() as u64);
+    if unlisted > 0 {
+        let _ = writeln!(text, "  and {unlisted} more damaged places");
+    }
+    if result.damage_total == 0 {
+        text.push_str("  intact\n");
+    }
+    text
+}
+
+fn kind(kind: RunKind) -> &'static str {
+    match kind {
+        RunKind::Backup => "backup",
+        RunKind::Verify => "verify",
+    }
+}

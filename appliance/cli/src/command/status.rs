@@ -1,0 +1,47 @@
+//! `holdfast status`.
+
+use crate::client::Client;
+use crate::error::Error;
+use crate::output::{Outcome, clean, size};
+use api::endpoint::GetStatus;
+use api::{Health, Status};
+use std::fmt::Write as _;
+
+/// `status`: succeeds when the appliance answers, whatever it says.
+pub(crate) fn show(client: &Client) -> Result<Outcome, Error> {
+    let status = client.ask(GetStatus, &[])?;
+    Ok(Outcome::new(text(&status), &status))
+}
+
+fn text(status: &Status) -> String {
+    let mut text = String::new();
+    let mut line = |name: &str, value: &str| {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{name:<16} {}", clean(value));
+    };
+    let state = if status.state == Health::Ok { "ok" } else { "degraded" };
+    line("state", &format!("{state}, version {}", status.version));
+    for reason in &status.reasons {
+        line("  because", &format!("{} {}", reason.text, reason.next_step));
+    }
+    let store = &status.repository;
+    let (free, all) = (size(store.free_bytes), size(store.capacity_bytes));
+    line("repository", &format!("{}: {free} of {all} free", store.path));
+    let (points, segments, stored) = (store.points, store.segments, size(store.stored_bytes));
+    line("", &format!("{points} recovery points, {segments} segments, {stored} stored"));
+    let vcenter = &status.vcenter;
+    let connected = if vcenter.connected { "connected" } else { "not connected" };
+    line("vcenter", &format!("{}: {connected}", vcenter.url));
+    for detail in vcenter.full_name.iter().chain(&vcenter.error) {
+        line("", detail);
+    }
+    for lun in &status.san.luns {
+        let state = if lun.ready { "ready" } else { lun.error.as_deref().unwrap_or("not ready") };
+        let datastore = lun.datastore.as_deref().unwrap_or("datastore not known");
+        let capacity = size(lun.capacity_bytes);
+        line("lun", &format!("{}: {state}, {capacity}, {datastore}, {}", lun.naa, lun.target));
+    }
+    line("clock", &status.wall_now.to_string());
+    line("retention clock", &status.retention_now.to_string());
+    text
+}

@@ -1,1 +1,0 @@
-//! holdfast: the command line over the API.

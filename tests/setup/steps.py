@@ -22,24 +22,21 @@ LOGS = ROOT / "target" / "test"
 VCENTER = ROOT / "tests" / "lab" / "vcenter"
 # Where the step `build` puts the programs that the lab then runs.
 BUILT = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug"
-PYTHON = os.environ.get("HOLDFAST_VENV", "") + "/bin/python"
 
 CARGO_RESULT = re.compile(
     r"^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored;.*finished in ([\d.]+)s"
 )
 CARGO_BINARY = re.compile(r"^\s+(?:Running (?:unittests )?(\S+) \((\S+)\)|Doc-tests (\S+))")
 GO_RESULT = re.compile(r"^--- (PASS|FAIL|SKIP): (\S+) \(([\d.]+)s\)")
-PYTHON_RESULT = re.compile(r"^Ran (\d+) tests? in ([\d.]+)s")
-PYTHON_VERDICT = re.compile(r"^(OK|FAILED)(?: \((.*)\))?$")
 SHOWN = re.compile(
     r"^(test .* FAILED|test result: FAILED|--- FAIL|FAIL|FAILED|\s+(Running|Doc-tests) "
-    r"|thread '.*panicked|warning: unused|error|.*SKIPPED: )"
+    r"|thread '.*panicked|error|.*SKIPPED: |longest )"
 )
 
 
 @dataclasses.dataclass
 class Step:
-    """One command. `counts` says whose closing lines are read: cargo, go, python or nobody's."""
+    """One command. `counts` says whose closing lines are read: cargo, go or nobody's."""
 
     name: str
     command: list[str]
@@ -82,8 +79,6 @@ def groups() -> dict[str, list[Step]]:
             Step("cargo-test", [*cargo_test, "--", "--show-output"],
                  counts="cargo", needs="build, build-tests"),
             Step("go-test", ["go", "test", "-v", "./..."], VCENTER, counts="go"),
-            Step("pyvmomi", [PYTHON, "-m", "unittest", "discover", "--verbose",
-                             "--start-directory", "tests/lab/pyvmomi"], counts="python"),
             *licence_steps(),
         ],
     }
@@ -129,18 +124,6 @@ class Reader:
             counter = {"PASS": "passed", "FAIL": "failed", "SKIP": "skipped"}[found[1]]
             setattr(self.outcome, counter, getattr(self.outcome, counter) + 1)
             self.outcome.slow.append((float(found[3]), f"go {found[2]}"))
-
-    def python(self, line: str) -> None:
-        if found := PYTHON_RESULT.match(line):
-            self.outcome.passed += int(found[1])
-            self.outcome.slow.append((float(found[2]), "pyvmomi"))
-        if (found := PYTHON_VERDICT.match(line)) and found[2]:
-            numbers = dict(re.findall(r"(failures|errors|skipped)=(\d+)", found[2]))
-            bad = int(numbers.get("failures", 0)) + int(numbers.get("errors", 0))
-            skipped = int(numbers.get("skipped", 0))
-            self.outcome.passed -= bad + skipped
-            self.outcome.failed += bad
-            self.outcome.skipped += skipped
 
     def finish(self, ok: bool) -> None:
         """Settles the counts: a loud SKIPPED is not a pass, a failure must be counted."""

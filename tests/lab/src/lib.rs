@@ -30,4 +30,4 @@ mod whole;
 pub use daemon::{Cli, Daemon, DaemonConfig};
 pub use datastore::{Content, DiskSpec, Layout, Provisioning, VmSpec};
 pub use guest::{GuestSpec, PartitionTable};
-pub use whole::{Lab, LabSpec};
+pub use whole::{Lab, LabSpec, PASSWORD, USER};

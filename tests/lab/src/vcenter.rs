@@ -138,6 +138,12 @@ impl Vcenter {
         &self.ready.thumbprint
     }
 
+    /// Where the control port is, as the program says it.
+    #[must_use]
+    pub fn control_url(&self) -> &str {
+        &self.ready.control
+    }
+
     /// The raw control port, for what has no method here.
     #[must_use]
     pub fn control(&self) -> Control {

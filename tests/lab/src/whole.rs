@@ -14,9 +14,9 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 /// The lab's only vSphere account.
-const USER: &str = "administrator@vsphere.local";
+pub const USER: &str = "administrator@vsphere.local";
 /// Its password; it opens nothing else.
-const PASSWORD: &str = "lab-Passw0rd!";
+pub const PASSWORD: &str = "lab-Passw0rd!";
 /// The initiator's CHAP account on the lab's target.
 const CHAP_USER: &str = "holdfast";
 /// Its secret: 16 bytes, as long as initiators commonly allow.

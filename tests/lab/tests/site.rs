@@ -2,39 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails, in its helpers too")]
 
-use lab::datastore::Provisioning;
-use lab::{Content, DiskSpec, GuestSpec, Lab, LabSpec, Layout, PartitionTable, VmSpec};
+mod common;
+
+use common::{MIB, small_site};
+use lab::Lab;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::process::Command;
-
-const MIB: u64 = 1 << 20;
-
-fn spec() -> LabSpec {
-    let guest = GuestSpec {
-        bytes: 96 * MIB,
-        table: PartitionTable::Gpt,
-        template: "debian".into(),
-        template_bytes: 12 * MIB,
-        own_bytes: 4 * MIB,
-        host: "web01".into(),
-    };
-    let disk = |content, provisioning| DiskSpec { content, provisioning };
-    LabSpec {
-        lun_bytes: 2048 * MIB,
-        layout: Layout::Fragmented,
-        vms: vec![VmSpec {
-            name: "web01".into(),
-            disks: vec![
-                disk(Content::Guest(guest), Provisioning::Thin),
-                disk(
-                    Content::Scattered { bytes: 64 * MIB, data_bytes: 4 * MIB },
-                    Provisioning::Thick,
-                ),
-            ],
-        }],
-    }
-}
 
 /// Reads a file of the volume through the formatter's own map, straight from the LUN's image.
 fn mapped_bytes(lab: &Lab, path: &str) -> u64 {
@@ -53,7 +27,7 @@ fn byte_at(path: &Path, offset: u64) -> u8 {
 
 #[test]
 fn a_site_comes_up_takes_guest_writes_and_leaves_nothing() {
-    let lab = Lab::start(&spec()).unwrap();
+    let lab = Lab::start(&small_site()).unwrap();
     let place = lab.directory().to_owned();
 
     let flat = &lab.disk("web01", 0).unwrap().flat;

@@ -2,10 +2,10 @@
 
 use lab::{Content, DiskSpec, GuestSpec, LabSpec, Layout, PartitionTable, Provisioning, VmSpec};
 
-pub const MIB: u64 = 1 << 20;
+pub(crate) const MIB: u64 = 1 << 20;
 
 /// One VM with a thin disk that holds a guest, and a thick one with a little data.
-pub fn small_site() -> LabSpec {
+pub(crate) fn small_site() -> LabSpec {
     let guest = GuestSpec {
         bytes: 96 * MIB,
         table: PartitionTable::Gpt,

@@ -36,5 +36,5 @@ pub use inventory::{LunInfo, Skipped};
 pub use iscsi::{ChapAlgorithm, DiscoveredTarget, IscsiError, Secret, TargetAddress};
 pub use lun::{Lun, READ_MAX};
 pub use reader::LunReader;
-pub use san::San;
+pub use san::{San, SessionInfo};
 pub use scsi::LunId;

@@ -52,6 +52,15 @@ impl Lun {
         LunReader::new(self.clone(), self.0.runtime.clone())
     }
 
+    /// Asks the LUN again who it is. An error when it is not what it was at the login.
+    ///
+    /// A device has to announce a change (unit attention), and then this happens by itself; one
+    /// that does not (tgtd is one) can only be caught by asking. So ask after the last read of a
+    /// disk, before what was read is used.
+    pub async fn verify(&self) -> Result<(), SanError> {
+        self.check_identity().await.map(drop)
+    }
+
     /// Exactly `length` bytes (at most [`READ_MAX`]) from byte `offset` on.
     ///
     /// Neither needs to be aligned. Errors: [`SanError::kind`]; never fewer bytes, never zeros
@@ -179,6 +188,10 @@ impl Lun {
         if *self.verified() == mark {
             return Ok(true);
         }
+        Ok(self.check_identity().await? == mark)
+    }
+
+    async fn check_identity(&self) -> Result<Mark, SanError> {
         let (identity, now) = identify(&self.0.path).await?;
         if identity.names != self.0.identity.names {
             return Err(self.identity_changed("its name"));
@@ -187,7 +200,7 @@ impl Lun {
             return Err(self.identity_changed("its size or block size"));
         }
         *self.verified() = now;
-        Ok(now == mark)
+        Ok(now)
     }
 
     fn verified(&self) -> std::sync::MutexGuard<'_, Mark> {

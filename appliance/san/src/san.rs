@@ -6,6 +6,19 @@ use crate::{Counters, Lun, LunInfo, PortalConfig, SanError, Skipped};
 use model::NaaName;
 use tokio::runtime::Handle;
 
+/// A session, as it was agreed on at its first login.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionInfo {
+    /// `host:port`.
+    pub portal: String,
+    /// iSCSI name.
+    pub target: String,
+    /// Headers carry a CRC32C.
+    pub header_digest: bool,
+    /// Data carries a CRC32C.
+    pub data_digest: bool,
+}
+
 /// Sessions and the LUNs behind them.
 #[derive(Debug)]
 pub struct San {
@@ -49,6 +62,18 @@ impl San {
         self.skipped.append(&mut skipped);
         self.sessions.push(session);
         Ok(())
+    }
+
+    /// The sessions, in the order of their portals.
+    #[must_use]
+    pub fn sessions(&self) -> Vec<SessionInfo> {
+        let info = |session: &Session| SessionInfo {
+            portal: session.portal().portal.clone(),
+            target: session.portal().target.clone(),
+            header_digest: session.agreed().header_digest,
+            data_digest: session.agreed().data_digest,
+        };
+        self.sessions.iter().map(info).collect()
     }
 
     /// Every disk that was found; the same one once per portal.

@@ -75,6 +75,7 @@ struct Context {
 pub(crate) struct Session {
     orders: mpsc::Sender<Order>,
     portal: Arc<PortalConfig>,
+    agreed: Arc<Agreed>,
 }
 
 impl Session {
@@ -88,12 +89,17 @@ impl Session {
             header_digest = agreed.header_digest, data_digest = agreed.data_digest, "logged in");
         let (orders, queue) = mpsc::channel(QUEUE);
         let worker = Worker { portal: Arc::clone(&portal), isid, queue, epoch: 1 };
-        tokio::spawn(worker.run(link, agreed));
-        Ok(Self { orders, portal })
+        tokio::spawn(worker.run(link, agreed.clone()));
+        Ok(Self { orders, portal, agreed: Arc::new(agreed) })
     }
 
     pub(crate) fn portal(&self) -> &PortalConfig {
         &self.portal
+    }
+
+    /// What was agreed on at the first login.
+    pub(crate) fn agreed(&self) -> &Agreed {
+        &self.agreed
     }
 
     /// Sends a job on its way. The answer comes through the receiver.

@@ -11,31 +11,31 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-pub const DISK: &str = "iqn.2026-01.test.lab:disk";
-pub const CHAP: &str = "iqn.2026-01.test.lab:chap";
-pub const NAA: &str = "naa.624a9370cdef0123456789abcdef0123";
-pub const INITIATOR: &str = "iqn.2026-01.test.holdfast:san";
-pub const USER: (&str, &str) = ("inuser", "insecretinsecret");
-pub const TARGET_USER: (&str, &str) = ("outuser", "outsecretoutsecret");
+pub(crate) const DISK: &str = "iqn.2026-01.test.lab:disk";
+pub(crate) const CHAP: &str = "iqn.2026-01.test.lab:chap";
+pub(crate) const NAA: &str = "naa.624a9370cdef0123456789abcdef0123";
+pub(crate) const INITIATOR: &str = "iqn.2026-01.test.holdfast:san";
+pub(crate) const USER: (&str, &str) = ("inuser", "insecretinsecret");
+pub(crate) const TARGET_USER: (&str, &str) = ("outuser", "outsecretoutsecret");
 /// Bytes of LUN 1 of the disk target.
-pub const SIZE: usize = 32 << 20;
+pub(crate) const SIZE: usize = 32 << 20;
 /// Bytes of LUN 1 of the CHAP target.
-pub const CHAP_SIZE: usize = 4 << 20;
+pub(crate) const CHAP_SIZE: usize = 4 << 20;
 
 /// The daemon; `None` from [`Tgtd::start`] when it is not installed.
-pub struct Tgtd {
+pub(crate) struct Tgtd {
     child: Child,
     directory: tempfile::TempDir,
     port: u16,
     /// What LUN 1 of the disk target holds.
-    pub content: Vec<u8>,
+    pub(crate) content: Vec<u8>,
     /// What LUN 1 of the CHAP target holds.
-    pub chap_content: Vec<u8>,
+    pub(crate) chap_content: Vec<u8>,
 }
 
 impl Tgtd {
     /// Starts it with the two targets; prints `SKIPPED` and returns `None` without tgtd.
-    pub fn start(test: &str) -> Option<Self> {
+    pub(crate) fn start(test: &str) -> Option<Self> {
         let found = |name: &str| Command::new(name).arg("--version").output().is_ok();
         if !found("tgtd") || !found("tgtadm") {
             eprintln!("SKIPPED: {test}: tgtd is not installed (Debian package tgt)");
@@ -67,16 +67,16 @@ impl Tgtd {
         Some(tgtd)
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.directory.path()
     }
 
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.port).into()
     }
 
     /// Runs tgtadm against this daemon; true when it succeeded.
-    pub fn try_admin(&self, arguments: &str) -> bool {
+    pub(crate) fn try_admin(&self, arguments: &str) -> bool {
         Command::new("tgtadm")
             .args(["--lld", "iscsi"])
             .args(arguments.split_whitespace())
@@ -88,7 +88,7 @@ impl Tgtd {
             .success()
     }
 
-    pub fn admin(&self, arguments: &str) {
+    pub(crate) fn admin(&self, arguments: &str) {
         assert!(self.try_admin(arguments), "tgtadm {arguments}");
     }
 
@@ -113,9 +113,7 @@ impl Tgtd {
              vendor_id=PURE,product_id=FlashArray,scsi_sn=0123456789ABCDEF,scsi_id={}",
             &NAA[4..]
         ));
-        for key in ["HeaderDigest=CRC32C", "DataDigest=CRC32C", "DefaultTime2Wait=0"] {
-            self.target_key(1, key);
-        }
+        self.target_key(1, "DefaultTime2Wait=0");
         self.admin("--mode target --op bind --tid 1 --initiator-address ALL");
         self.admin(&format!("--mode target --op new --tid 2 --targetname {CHAP}"));
         self.lun(2, 1, &chap);
@@ -141,7 +139,7 @@ impl Tgtd {
         self.admin("--mode target --op bind --tid 2 --initiator-address ALL");
     }
 
-    pub fn lun(&self, tid: u32, lun: u32, file: &Path) {
+    pub(crate) fn lun(&self, tid: u32, lun: u32, file: &Path) {
         self.admin(&format!(
             "--mode logicalunit --op new --tid {tid} --lun {lun} --bstype rdwr --backing-store {}",
             file.display()
@@ -154,7 +152,7 @@ impl Tgtd {
     }
 
     /// A relay in front of it.
-    pub fn proxy(&self) -> Proxy {
+    pub(crate) fn proxy(&self) -> Proxy {
         Proxy::start(self.address()).unwrap()
     }
 }
@@ -175,7 +173,7 @@ impl Drop for Tgtd {
 }
 
 /// The disk target by `portal`, with short times so that faults show soon.
-pub fn disk(portal: SocketAddr) -> PortalConfig {
+pub(crate) fn disk(portal: SocketAddr) -> PortalConfig {
     PortalConfig {
         portal: portal.to_string(),
         target: DISK.into(),
@@ -191,11 +189,11 @@ pub fn disk(portal: SocketAddr) -> PortalConfig {
 }
 
 /// The CHAP target by `portal`, with mutual authentication.
-pub fn chap(portal: SocketAddr) -> PortalConfig {
+pub(crate) fn chap(portal: SocketAddr) -> PortalConfig {
     PortalConfig { target: CHAP.into(), chap: Some(mutual()), ..disk(portal) }
 }
 
-pub fn mutual() -> Chap {
+pub(crate) fn mutual() -> Chap {
     Chap {
         user: USER.0.into(),
         secret: Secret::new(USER.1),
@@ -205,7 +203,7 @@ pub fn mutual() -> Chap {
 }
 
 /// Bytes that differ everywhere (xorshift), the same for the same seed.
-pub fn noise(seed: u64, length: usize) -> Vec<u8> {
+pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut bytes = Vec::with_capacity(length);
     while bytes.len() < length {
@@ -219,7 +217,7 @@ pub fn noise(seed: u64, length: usize) -> Vec<u8> {
 }
 
 /// Fails with a clear text when bytes differ, without printing them all.
-pub fn assert_same(got: &[u8], wanted: &[u8]) {
+pub(crate) fn assert_same(got: &[u8], wanted: &[u8]) {
     assert_eq!(got.len(), wanted.len(), "length");
     if let Some(at) = got.iter().zip(wanted).position(|(a, b)| a != b) {
         panic!("byte {at:#x} differs");

@@ -129,6 +129,21 @@ pub enum VsphereError {
         /// The limit.
         after: Duration,
     },
+    /// The server no longer knows a task that it had started, as after a restart.
+    #[error(
+        "the vSphere server no longer knows {task}; whether {method} on {object} was carried out \
+         is not known"
+    )]
+    TaskLost {
+        /// The method that started the task.
+        method: &'static str,
+        /// The object it was called on.
+        object: MoRef,
+        /// The task.
+        task: MoRef,
+        /// How that showed.
+        source: Box<VsphereError>,
+    },
     /// An object is no longer there.
     #[error("{object} no longer exists on the vSphere server")]
     Gone {
@@ -201,9 +216,10 @@ impl VsphereError {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Connect { .. } | Self::Broken { .. } | Self::Timeout { .. } => {
-                ErrorKind::Retryable
-            }
+            Self::Connect { .. }
+            | Self::Broken { .. }
+            | Self::Timeout { .. }
+            | Self::TaskLost { .. } => ErrorKind::Retryable,
             Self::Status { status, .. } => status_kind(*status),
             Self::Address { .. }
             | Self::Certificate { .. }
@@ -213,7 +229,13 @@ impl VsphereError {
             Self::Tls { .. } | Self::Wire { .. } | Self::TrackingWrong { .. } => {
                 ErrorKind::Misbehaved
             }
-            Self::Fault { source, .. } | Self::TaskFailed { source, .. } => fault_kind(source),
+            Self::Fault { object, source, .. } | Self::TaskFailed { object, source, .. } => {
+                match source.object.as_ref() {
+                    // Only the object that was called on is `Gone`: callers rely on it.
+                    Some(other) if source.is_gone() && other != object => ErrorKind::NotFound,
+                    _ => fault_kind(source),
+                }
+            }
             Self::Withheld { source, .. } => {
                 source.as_ref().map_or(ErrorKind::Misbehaved, |fault| fault_kind(fault))
             }

@@ -160,3 +160,82 @@ fn property_set(w: &mut Writer, kind: &str, paths: &[&str]) {
 fn options(w: &mut Writer, page: u32) {
     w.open("options", Some("RetrieveOptions")).number("maxObjects", page).close();
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is inside the method's element, after `_this`.
+    fn arguments(request: Request) -> String {
+        let text = String::from_utf8(request.body.unwrap()).unwrap();
+        let (_, rest) = text.split_once("</_this>").unwrap();
+        let end = format!("</{}></soapenv:Body></soapenv:Envelope>", request.method);
+        rest.strip_suffix(&end).unwrap().to_owned()
+    }
+
+    /// The order is that of the WSDL, which servers insist on and the simulator does not check.
+    #[test]
+    fn arguments_stand_in_the_order_of_the_wsdl() {
+        let vm = MoRef::new("VirtualMachine", "vm-1");
+        let snapshot = MoRef::new("VirtualMachineSnapshot", "s-1");
+        let other = MoRef::new("X", "x");
+        assert_eq!(
+            arguments(query_changed_areas(&vm, &snapshot, 2000, 512, "52 a/1")),
+            "<snapshot type=\"VirtualMachineSnapshot\">s-1</snapshot><deviceKey>2000</deviceKey>\
+             <startOffset>512</startOffset><changeId>52 a/1</changeId>"
+        );
+        assert_eq!(
+            arguments(create_snapshot(&vm, "n", "d", true)),
+            "<name>n</name><description>d</description><memory>false</memory>\
+             <quiesce>true</quiesce>"
+        );
+        assert_eq!(
+            arguments(remove_snapshot(&snapshot)),
+            "<removeChildren>false</removeChildren><consolidate>true</consolidate>"
+        );
+        assert_eq!(
+            arguments(enable_change_tracking(&vm)),
+            "<spec xsi:type=\"VirtualMachineConfigSpec\">\
+             <changeTrackingEnabled>true</changeTrackingEnabled></spec>"
+        );
+        assert_eq!(
+            arguments(wait_for_updates(&other, "", 30)),
+            "<version></version><options xsi:type=\"WaitOptions\">\
+             <maxWaitSeconds>30</maxWaitSeconds></options>"
+        );
+        assert_eq!(
+            arguments(login(&other, "u", "p")),
+            "<userName>u</userName><password>p</password>"
+        );
+    }
+
+    #[test]
+    fn filters_name_properties_before_objects() {
+        let vm = MoRef::new("VirtualMachine", "vm-1");
+        let other = MoRef::new("X", "x");
+        let properties = "<propSet xsi:type=\"PropertySpec\"><type>VirtualMachine</type>\
+             <all>false</all><pathSet>name</pathSet><pathSet>config.uuid</pathSet></propSet>";
+        let one = "<objectSet xsi:type=\"ObjectSpec\"><obj type=\"VirtualMachine\">vm-1</obj>\
+             <skip>false</skip></objectSet>";
+        let paths = ["name", "config.uuid"];
+        assert_eq!(
+            arguments(create_filter(&other, &vm, &paths)),
+            format!(
+                "<spec xsi:type=\"PropertyFilterSpec\">{properties}{one}</spec>\
+                 <partialUpdates>false</partialUpdates>"
+            )
+        );
+        assert_eq!(
+            arguments(retrieve_object(&other, &vm, &paths)),
+            format!(
+                "<specSet xsi:type=\"PropertyFilterSpec\">{properties}{one}</specSet>\
+                 <options xsi:type=\"RetrieveOptions\"><maxObjects>1</maxObjects></options>"
+            )
+        );
+        let view = "<objectSet xsi:type=\"ObjectSpec\"><obj type=\"X\">x</obj><skip>true</skip>\
+             <selectSet xsi:type=\"TraversalSpec\"><name>view</name><type>ContainerView</type>\
+             <path>view</path><skip>false</skip></selectSet></objectSet>";
+        let all = arguments(retrieve_view(&other, &other, "VirtualMachine", &paths, 50));
+        assert!(all.contains(&format!("{properties}{view}</specSet>")), "{all}");
+    }
+}

@@ -94,3 +94,29 @@ impl std::fmt::Debug for Client {
         f.debug_struct("Client").field("about", &self.shared.about).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Callers put operations into tasks of their own: their futures must be `Send`.
+    #[test]
+    fn every_operation_can_be_spawned() {
+        fn send(_: impl Send) {}
+        let _: fn(&Client, Config, &MoRef) = |client, config, object| {
+            send(Client::connect(config));
+            send(client.vms());
+            send(client.vm(object));
+            send(client.datastores());
+            send(client.scsi_luns());
+            send(client.enable_cbt(object));
+            send(client.create_snapshot(object, "", "", true));
+            send(client.snapshot_disks(object));
+            send(client.find_snapshots(object, ""));
+            send(client.remove_snapshot(object));
+            send(client.consolidate(object));
+            send(client.changed_areas(object, object, 0, 0, &ChangedSince::All));
+            send(client.logout());
+        };
+    }
+}

@@ -38,8 +38,11 @@ impl Client {
     /// Takes a snapshot without memory. The caller has already written down that it has to go.
     ///
     /// `quiesce` acts only on a running VM with VMware Tools and is silently ignored otherwise: see
-    /// [`crate::Vm::tools_running`]. After a [`VsphereError::Broken`], [`VsphereError::Timeout`] or
-    /// [`VsphereError::TaskTimeout`] it may exist all the same: [`Client::find_snapshots`].
+    /// [`crate::Vm::tools_running`].
+    ///
+    /// # Errors
+    /// After an error of the kind `Retryable` or `Busy` the snapshot may exist, or come to exist,
+    /// all the same: [`Client::find_snapshots`] tells.
     pub async fn create_snapshot(
         &self,
         vm: &MoRef,

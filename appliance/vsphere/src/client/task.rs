@@ -18,9 +18,8 @@ const POLL: Duration = Duration::from_secs(30);
 /// Pauses after the first, second … broken connection in a row.
 const PAUSES_MS: [u64; 5] = [200, 1000, 2000, 5000, 10_000];
 
-/// How a task stands.
-enum TaskState {
-    Runs,
+/// How a task ended.
+enum Ended {
     /// With its result, if that is a reference.
     Done(Option<MoRef>),
     Failed(Box<Fault>),
@@ -34,6 +33,35 @@ struct Started<'a> {
     began: Instant,
 }
 
+impl Started<'_> {
+    /// True when the error says that the task itself is no longer there.
+    fn is_lost(&self, error: &VsphereError) -> bool {
+        match error {
+            VsphereError::Gone { object } => *object == self.task,
+            _ => {
+                names_gone(error)
+                    && error.fault().and_then(|f| f.object.as_ref()) == Some(&self.task)
+            }
+        }
+    }
+
+    /// The error after the last attempt. Never one of the kind `Gone`: that would be taken for the
+    /// object of the task, and a snapshot for removed.
+    fn given_up(&self, error: VsphereError) -> VsphereError {
+        if names_gone(&error) { self.lost(error) } else { error }
+    }
+
+    /// The server has forgotten the task, as after a restart.
+    fn lost(&self, error: VsphereError) -> VsphereError {
+        VsphereError::TaskLost {
+            method: self.method,
+            object: self.object.clone(),
+            task: self.task.clone(),
+            source: Box::new(error),
+        }
+    }
+}
+
 impl Client {
     /// Starts a task and waits for its end. The result is `None` when it is no reference.
     pub(super) async fn run_task(
@@ -45,34 +73,39 @@ impl Client {
         let task = self.shared.session.keep(start).await?;
         let (method, began) = (request.method, Instant::now());
         let started = Started { method, object, task, began };
+        match self.end_of(&started).await? {
+            Ended::Done(result) => Ok(result),
+            Ended::Failed(source) => {
+                tracing::debug!(method, %object, fault = source.raw, "the task failed");
+                Err(VsphereError::TaskFailed { method, object: object.clone(), source })
+            }
+        }
+    }
+
+    /// Waits, through broken connections, for the end of the task.
+    async fn end_of(&self, started: &Started<'_>) -> Result<Ended, VsphereError> {
         let mut pauses = PAUSES_MS.iter();
         loop {
-            let wait = || self.wait_for(&started);
-            match self.shared.session.keep(wait).await {
-                Ok(()) => {}
-                Err(error) if error.kind() == ErrorKind::Retryable => {
-                    let Some(pause) = pauses.next() else { return Err(error) };
-                    tracing::warn!(method, task = %started.task, %error, "waiting again");
+            match self.shared.session.keep(|| self.look(started)).await {
+                Ok(Some(end)) => return Ok(end),
+                Ok(None) => pauses = PAUSES_MS.iter(),
+                Err(error) if started.is_lost(&error) => return Err(started.lost(error)),
+                // A collector of ours may vanish as well: the next look makes a new one.
+                Err(error) if error.kind() == ErrorKind::Retryable || names_gone(&error) => {
+                    let Some(pause) = pauses.next() else { return Err(started.given_up(error)) };
+                    let task = &started.task;
+                    tracing::warn!(method = started.method, %task, %error, "waiting again");
                     tokio::time::sleep(Duration::from_millis(*pause)).await;
-                    continue;
                 }
                 Err(error) => return Err(error),
             }
-            pauses = PAUSES_MS.iter();
-            let read = || self.read_one(&started.task, &["info"], task_state);
-            match self.shared.session.keep(read).await? {
-                TaskState::Runs => {}
-                TaskState::Done(result) => return Ok(result),
-                TaskState::Failed(source) => {
-                    tracing::debug!(method, %object, fault = source.raw, "the task failed");
-                    return Err(VsphereError::TaskFailed {
-                        method,
-                        object: object.clone(),
-                        source,
-                    });
-                }
-            }
         }
+    }
+
+    /// Waits for a change of the task's state, then reads how it stands; `None`: it runs.
+    async fn look(&self, started: &Started<'_>) -> Result<Option<Ended>, VsphereError> {
+        self.wait_for(started).await?;
+        self.read_one(&started.task, &["info"], task_state).await
     }
 
     /// Returns when the task has ended.
@@ -120,6 +153,11 @@ impl Client {
     }
 }
 
+/// True for a fault that says that something no longer exists.
+fn names_gone(error: &VsphereError) -> bool {
+    error.fault().is_some_and(Fault::is_gone)
+}
+
 /// True when an `UpdateSet` says that the task is no longer queued or running.
 fn ended(update: Node<'_>, started: &Started<'_>) -> Result<bool, VsphereError> {
     let method = "WaitForUpdatesEx";
@@ -143,18 +181,19 @@ fn ended(update: Node<'_>, started: &Started<'_>) -> Result<bool, VsphereError> 
     Ok(false)
 }
 
-/// Reads a `TaskInfo`.
-fn task_state(content: &ObjectContent<'_>) -> Result<TaskState, VsphereError> {
+/// Reads a `TaskInfo`; `None`: it waits or runs.
+fn task_state(content: &ObjectContent<'_>) -> Result<Option<Ended>, VsphereError> {
     let info = content.get("info").ok_or_else(|| withheld(content, "info"))?;
     match info.get("state") {
         Some("success") => {
-            Ok(TaskState::Done(info.child("result").and_then(|result| result.moref().ok())))
+            let result = info.child("result").and_then(|result| result.moref().ok());
+            Ok(Some(Ended::Done(result)))
         }
         Some("error") => {
             let fault = info.child("error").map(localized_fault);
             let fault = fault.ok_or_else(|| withheld(content, "info.error"))?;
-            Ok(TaskState::Failed(Box::new(fault)))
+            Ok(Some(Ended::Failed(Box::new(fault))))
         }
-        _ => Ok(TaskState::Runs),
+        _ => Ok(None),
     }
 }

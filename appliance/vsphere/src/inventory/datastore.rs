@@ -19,6 +19,8 @@ pub struct Datastore {
     pub accessible: bool,
     /// Identity of the volume; absent for other kinds, and while the datastore is inaccessible.
     pub vmfs: Option<VmfsInfo>,
+    /// What could not be read, for people: one line each.
+    pub problems: Vec<String>,
 }
 
 /// A VMFS volume as vSphere knows it (`HostVmfsVolume`).
@@ -48,23 +50,19 @@ pub struct Extent {
 /// What [`decode_datastore`] reads.
 pub(crate) const DATASTORE_PROPERTIES: &[&str] = &["name", "summary", "info"];
 
-/// Reads a datastore. A volume description that is not whole is left out: without it there is no
-/// direct path to the LUN, and half of it would be a guess.
+/// Reads a datastore. A volume description that is not whole is left out, with a problem: without
+/// it there is no direct path to the LUN, and half of it would be a guess.
 pub(crate) fn decode_datastore(object: &ObjectContent<'_>) -> Datastore {
     let summary = object.get("summary");
     let text = |name: &str| summary.and_then(|node| node.get(name)).map(str::to_owned);
     let number =
         |name: &str| summary.and_then(|node| node.get_u64(name).ok().flatten()).unwrap_or_default();
     let name = object.text("name").map(str::to_owned).or_else(|| text("name"));
-    let vmfs = object.get("info").and_then(|info| info.child("vmfs")).map(vmfs);
-    let vmfs = match vmfs {
-        Some(Ok(info)) => Some(info),
-        None => None,
-        Some(Err(error)) => {
-            tracing::warn!(datastore = %object.object, %error, "unreadable VMFS description");
-            None
-        }
-    };
+    let mut problems = object.problems();
+    let vmfs = object.get("info").and_then(|info| info.child("vmfs")).and_then(|volume| {
+        let unreadable = |error| problems.push(format!("its VMFS volume cannot be read: {error}"));
+        vmfs(volume).map_err(unreadable).ok()
+    });
     Datastore {
         moref: object.object.clone(),
         name: name.unwrap_or_else(|| object.object.value().to_owned()),
@@ -73,6 +71,7 @@ pub(crate) fn decode_datastore(object: &ObjectContent<'_>) -> Datastore {
         free: number("freeSpace"),
         accessible: summary.and_then(|node| node.get_bool("accessible")).unwrap_or(false),
         vmfs,
+        problems,
     }
 }
 

@@ -103,7 +103,9 @@ fn datastores_name_their_luns_or_have_no_direct_path() {
     assert_eq!(vmfs.extents[1].disk_name, "naa.624a9370cdef0123456789abcdef0124");
     assert_eq!(vmfs.extents[1].partition, 1);
     assert_eq!((stores[1].name.as_str(), &stores[1].vmfs), ("datastore-12", &None));
+    assert!(stores[1].problems[0].contains("VMFS volume"), "{:?}", stores[1]);
     assert_eq!((stores[2].name.as_str(), &stores[2].vmfs), ("nfs", &None));
+    assert!(first.problems.is_empty() && stores[2].problems.is_empty());
 }
 
 #[test]

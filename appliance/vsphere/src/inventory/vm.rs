@@ -106,10 +106,7 @@ pub(crate) const VM_PROPERTIES: &[&str] = &[
 
 /// Reads a VM; whatever is wrong with it becomes a problem of this VM alone.
 pub(crate) fn decode_vm(object: &ObjectContent<'_>) -> Vm {
-    let mut problems: Vec<String> = object
-        .missing()
-        .map(|(path, fault)| format!("the server does not give '{path}': {fault}"))
-        .collect();
+    let mut problems = object.problems();
     let disks = disks(object, &mut problems);
     let snapshots = match object.get("snapshot").map(|tree| snapshots(tree, "rootSnapshotList")) {
         Some(Ok(nodes)) => nodes,

@@ -42,6 +42,12 @@ impl<'a> ObjectContent<'a> {
     pub(crate) fn missing(&self) -> impl Iterator<Item = (&'a str, Fault)> {
         missing_set(self.node)
     }
+
+    /// The same as lines for people.
+    pub(crate) fn problems(&self) -> Vec<String> {
+        let line = |(path, fault)| format!("the server does not give '{path}': {fault}");
+        self.missing().map(line).collect()
+    }
 }
 
 /// The `missingSet` entries of an `ObjectContent` or an `ObjectUpdate`.

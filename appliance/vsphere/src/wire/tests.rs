@@ -224,8 +224,12 @@ fn the_newest_version_of_vim25_is_taken() {
     assert_eq!(ApiVersion::parse("9").unwrap().release(), (9, 0));
 }
 
-/// A real-looking answer that the damage is done to.
-const SAMPLE: &str = include_str!("../../fixtures/vms.xml");
+/// Real-looking answers that the damage is done to.
+const SAMPLES: [&str; 3] = [
+    include_str!("../../fixtures/vms.xml"),
+    include_str!("../../fixtures/datastores.xml"),
+    include_str!("../../fixtures/hosts.xml"),
+];
 
 /// Pieces of envelopes, whole and broken.
 const PARTS: &[&str] = &[
@@ -273,11 +277,13 @@ proptest! {
     /// Bytes of a whole answer changed or cut: an error or a decodable page, never a panic.
     #[test]
     fn a_damaged_answer_is_no_danger(
-        at in 0..SAMPLE.len(),
+        sample in prop::sample::select(&SAMPLES[..]),
+        at in any::<prop::sample::Index>(),
         byte in any::<u8>(),
-        cut in 0..SAMPLE.len(),
+        cut in any::<prop::sample::Index>(),
     ) {
-        let mut bytes = SAMPLE.as_bytes().to_vec();
+        let mut bytes = sample.as_bytes().to_vec();
+        let (at, cut) = (at.index(bytes.len()), cut.index(bytes.len()));
         bytes[at] = byte;
         for bytes in [&bytes[..], &bytes[..cut]] {
             if let Ok(Answer::Returned(response)) = open("RetrievePropertiesEx", bytes)
@@ -285,6 +291,8 @@ proptest! {
             {
                 for object in &page.objects {
                     let _ = crate::inventory::decode_vm(object);
+                    let _ = crate::inventory::decode_datastore(object);
+                    let _ = crate::inventory::decode_luns(object);
                 }
             }
         }

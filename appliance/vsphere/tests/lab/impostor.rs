@@ -17,14 +17,19 @@ use vsphere::{Client, Config, Thumbprint, VsphereError};
 
 /// What the impostor sends to whoever gets through the handshake.
 #[derive(Clone)]
-enum Answer {
+pub(crate) enum Answer {
     /// These bytes, then the end.
     Bytes(Vec<u8>),
     /// A head, then a body without end.
     Endless,
     /// Nothing.
     Silence,
+    /// SOAP, request by request.
+    Soap(Script),
 }
+
+/// From a whole HTTP request to status and body.
+pub(crate) type Script = Arc<dyn Fn(&str) -> (u16, String) + Send + Sync>;
 
 #[derive(Debug)]
 struct Shows(Arc<CertifiedKey>);
@@ -37,7 +42,7 @@ impl ResolvesServerCert for Shows {
 
 /// Starts a server with this certificate and this key, and a configuration that trusts the
 /// certificate. The server ends with the test's runtime.
-async fn serve(
+pub(crate) async fn serve(
     certificate: &rcgen::Certificate,
     key: &rcgen::KeyPair,
     tls13: bool,
@@ -76,7 +81,19 @@ async fn serve(
     }
 }
 
-async fn talk(mut stream: tokio_rustls::server::TlsStream<tokio::net::TcpStream>, answer: Answer) {
+type Stream = tokio_rustls::server::TlsStream<tokio::net::TcpStream>;
+
+async fn talk(mut stream: Stream, answer: Answer) {
+    if let Answer::Soap(script) = &answer {
+        while let Some(request) = whole_request(&mut stream).await {
+            let (status, body) = script(&request);
+            let head = format!("HTTP/1.1 {status} x\r\nContent-Length: {}\r\n\r\n", body.len());
+            if stream.write_all(format!("{head}{body}").as_bytes()).await.is_err() {
+                return;
+            }
+        }
+        return;
+    }
     let mut request = [0; 4096];
     if !matches!(stream.read(&mut request).await, Ok(1..)) {
         return;
@@ -90,13 +107,34 @@ async fn talk(mut stream: tokio_rustls::server::TlsStream<tokio::net::TcpStream>
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await;
             while stream.write_all(&[b'<'; 4096]).await.is_ok() {}
         }
-        Answer::Silence => {
+        Answer::Silence | Answer::Soap(_) => {
             let _ = stream.read(&mut request).await;
         }
     }
 }
 
-fn certificate() -> (rcgen::Certificate, rcgen::KeyPair) {
+/// Head and body of the next request; `None` at the end of the connection.
+async fn whole_request(stream: &mut Stream) -> Option<String> {
+    let mut text = String::new();
+    loop {
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let length = head
+                .to_lowercase()
+                .split_once("content-length: ")
+                .map_or(0, |(_, rest)| rest.lines().next().unwrap().trim().parse().unwrap());
+            if body.len() >= length {
+                return Some(text);
+            }
+        }
+        let mut part = [0; 4096];
+        match stream.read(&mut part).await {
+            Ok(n @ 1..) => text.push_str(std::str::from_utf8(&part[..n]).unwrap()),
+            _ => return None,
+        }
+    }
+}
+
+pub(crate) fn certificate() -> (rcgen::Certificate, rcgen::KeyPair) {
     let key = rcgen::KeyPair::generate().unwrap();
     let certificate =
         rcgen::CertificateParams::new(vec!["vcenter".into()]).unwrap().self_signed(&key).unwrap();

@@ -8,6 +8,7 @@
 mod areas;
 mod faults;
 mod impostor;
+mod script;
 mod sequence;
 mod session;
 mod site;

@@ -1,0 +1,170 @@
+//! What all parts of an open repository share.
+//!
+//! Locks are taken in this order, never the other way round: maintenance, catalog, index. Nobody
+//! holds one of them while waiting for a thread.
+
+use crate::catalog::Catalog;
+use crate::index::Index;
+use crate::pipeline::Carrier;
+use crate::storage::Storage;
+use crate::{Options, StoreError, layout};
+use format::Place;
+use format::codec::{Opener, Sealer, Wanted};
+use format::header::{Keys, RepositoryId};
+use format::record::Kind;
+use model::ChunkId;
+use std::collections::HashMap;
+use std::io;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Read handles kept open at most: far below the usual limit of 1024 descriptors.
+const OPEN_FILES: usize = 128;
+
+pub(crate) struct Core {
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) options: Options,
+    pub(crate) id: RepositoryId,
+    pub(crate) keys: Keys,
+    pub(crate) carrier: Carrier,
+    /// One deletion at a time.
+    pub(crate) maintenance: Mutex<()>,
+    pub(crate) catalog: Mutex<Catalog>,
+    pub(crate) index: Mutex<Index>,
+    /// For records that are made outside of the workers.
+    pub(crate) sealer: Mutex<Sealer>,
+    pub(crate) next_serial: AtomicU32,
+    files: Mutex<HashMap<u32, Arc<dyn crate::storage::Read>>>,
+}
+
+/// The value behind a lock. A panic while it was held is a bug that has been reported by then;
+/// every structure here is changed in one step, so it can still be used.
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The parts that [`Core::new`] puts together.
+pub(crate) struct Parts {
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) options: Options,
+    pub(crate) id: RepositoryId,
+    pub(crate) keys: Keys,
+    pub(crate) carrier: Carrier,
+    pub(crate) catalog: Catalog,
+    pub(crate) index: Index,
+    pub(crate) next_serial: u32,
+}
+
+impl Core {
+    pub(crate) fn new(parts: Parts) -> Result<Self, StoreError> {
+        let sealer = new_sealer(parts.options.zstd_level)?;
+        Ok(Self {
+            storage: parts.storage,
+            options: parts.options,
+            id: parts.id,
+            keys: parts.keys,
+            carrier: parts.carrier,
+            maintenance: Mutex::new(()),
+            catalog: Mutex::new(parts.catalog),
+            index: Mutex::new(parts.index),
+            sealer: Mutex::new(sealer),
+            next_serial: AtomicU32::new(parts.next_serial),
+            files: Mutex::new(HashMap::new()),
+        })
+    }
+
+    pub(crate) fn take_serial(&self) -> Result<u32, StoreError> {
+        self.next_serial
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |serial| serial.checked_add(1))
+            .map_err(|_| StoreError::misuse("this repository has no segment numbers left"))
+    }
+
+    /// Refuses when less than the reserve is free.
+    pub(crate) fn check_space(&self) -> Result<(), StoreError> {
+        let free = self.storage.free().map_err(StoreError::io("asking for free space of", ""))?;
+        let reserve = self.options.reserve_bytes;
+        if free < reserve { Err(StoreError::Full { free, reserve }) } else { Ok(()) }
+    }
+
+    pub(crate) fn opener(&self) -> Result<Opener, StoreError> {
+        Opener::new(self.id, self.keys.clone()).map_err(StoreError::io("preparing to read", ""))
+    }
+
+    fn file(&self, serial: u32) -> Result<Arc<dyn crate::storage::Read>, StoreError> {
+        let mut files = locked(&self.files);
+        if let Some(file) = files.get(&serial) {
+            return Ok(Arc::clone(file));
+        }
+        let name = layout::sealed(serial);
+        let file = self.storage.open(&name).map_err(StoreError::io("opening", name))?;
+        if files.len() >= OPEN_FILES {
+            files.clear();
+        }
+        files.insert(serial, Arc::clone(&file));
+        Ok(file)
+    }
+
+    /// Closes the handles of segments that are going to be removed.
+    pub(crate) fn forget_files(&self, removed: impl Fn(u32) -> bool) {
+        locked(&self.files).retain(|&serial, _| !removed(serial));
+    }
+
+    /// Raw bytes of a segment.
+    pub(crate) fn read_raw(
+        &self,
+        serial: u32,
+        offset: u64,
+        buffer: &mut [u8],
+    ) -> Result<(), StoreError> {
+        let read = self.file(serial)?.read(offset, buffer);
+        read.map_err(StoreError::io("reading", layout::sealed(serial)))
+    }
+
+    /// The plain bytes of a record, checked in every way, in `scratch.plain`.
+    pub(crate) fn read_record(
+        &self,
+        wanted: &Wanted,
+        scratch: &mut Scratch,
+    ) -> Result<(), StoreError> {
+        scratch.raw.resize(wanted.place.length(), 0);
+        self.read_raw(wanted.place.segment(), wanted.place.offset(), &mut scratch.raw)?;
+        scratch.opener.open(&scratch.raw, wanted, &mut scratch.plain).map_err(|source| {
+            let (kind, place) = (wanted.kind, wanted.place);
+            let (segment, offset) = (layout::sealed(place.segment()), place.offset());
+            let what = format!("the {} at byte {offset} of {segment}", name_of(kind));
+            StoreError::Damaged { what, source }
+        })
+    }
+}
+
+fn name_of(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Chunk => "chunk",
+        Kind::Node => "map node",
+        Kind::Manifest => "manifest",
+        Kind::File => "file",
+    }
+}
+
+pub(crate) fn new_sealer(level: i32) -> Result<Sealer, StoreError> {
+    Sealer::new(level)
+        .map_err(|source: io::Error| StoreError::io("preparing to compress for", "")(source))
+}
+
+/// Buffers and context for reading records, used again and again.
+pub(crate) struct Scratch {
+    opener: Opener,
+    raw: Vec<u8>,
+    pub(crate) plain: Vec<u8>,
+}
+
+impl Scratch {
+    pub(crate) fn new(core: &Core) -> Result<Self, StoreError> {
+        Ok(Self { opener: core.opener()?, raw: Vec::new(), plain: Vec::new() })
+    }
+}
+
+/// Which record of which kind.
+pub(crate) fn wanted(kind: Kind, id: ChunkId, place: Place) -> Wanted {
+    Wanted { place, kind, id }
+}

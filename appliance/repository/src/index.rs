@@ -1,0 +1,217 @@
+//! Which chunk lies where, and which segments are being read or referred to right now.
+//!
+//! A cache: built from footers at every start. 32 bytes a slot, between 70 % and 87.5 % of the
+//! slots in use, so at most 46 bytes a chunk. The first 192 bits of a ChunkId stand for it; that
+//! two chunks share them is as unlikely as a broken hash, and a reader checks all 256.
+
+use format::Place;
+use model::ChunkId;
+use std::collections::{BTreeSet, HashMap};
+
+const SHARDS: usize = 256;
+const KEY: usize = 24;
+
+#[derive(Clone, Copy)]
+struct Slot {
+    key: [u8; KEY],
+    /// `Place::to_bits`; 0: the slot is free (a place has at least one block).
+    place: u64,
+}
+
+const FREE: Slot = Slot { key: [0; KEY], place: 0 };
+
+/// An open-addressing table that grows by a quarter.
+///
+/// Invariant: `used * 8 <= slots.len() * 7`, so a search always meets a free slot.
+#[derive(Default)]
+struct Shard {
+    slots: Vec<Slot>,
+    used: usize,
+}
+
+impl Shard {
+    /// Index of the slot of `key`, or of the free slot where it belongs; `None` without slots.
+    fn find(&self, key: &[u8; KEY]) -> Option<usize> {
+        if self.slots.is_empty() {
+            return None;
+        }
+        let mut at = home(key, self.slots.len());
+        while self.slots[at].place != 0 && self.slots[at].key != *key {
+            at = (at + 1) % self.slots.len();
+        }
+        Some(at)
+    }
+
+    fn insert(&mut self, slot: Slot) -> bool {
+        if (self.used + 1) * 8 > self.slots.len() * 7 {
+            self.rebuild(self.slots.len() * 5 / 4 + 8, |_| true);
+        }
+        let at = self.find(&slot.key).expect("there are free slots, see above");
+        let absent = self.slots[at].place == 0;
+        if absent {
+            self.slots[at] = slot;
+            self.used += 1;
+        }
+        absent
+    }
+
+    fn rebuild(&mut self, size: usize, keep: impl Fn(&Slot) -> bool) {
+        let old = std::mem::replace(&mut self.slots, vec![FREE; size]);
+        self.used = 0;
+        for slot in old.into_iter().filter(|slot| slot.place != 0 && keep(slot)) {
+            let at = self.find(&slot.key).expect("no smaller than before");
+            self.slots[at] = slot;
+            self.used += 1;
+        }
+    }
+}
+
+/// Where a search for `key` begins among `slots`: the keyed hash is spread evenly by itself.
+fn home(key: &[u8; KEY], slots: usize) -> usize {
+    let [_, k1, k2, k3, k4, k5, k6, k7, k8, ..] = *key;
+    let hash = u128::from(u64::from_le_bytes([k1, k2, k3, k4, k5, k6, k7, k8]));
+    usize::try_from((hash * slots as u128) >> 64).expect("smaller than the number of slots")
+}
+
+fn key(id: &ChunkId) -> [u8; KEY] {
+    let mut key = [0; KEY];
+    key.copy_from_slice(&id.0[..KEY]);
+    key
+}
+
+fn segment_of(bits: u64) -> u32 {
+    Place::from_bits(bits).map_or(u32::MAX, Place::segment)
+}
+
+/// Chunks of all sealed segments, and the segments that may not be removed now.
+pub(crate) struct Index {
+    shards: Vec<Shard>,
+    pins: HashMap<u32, usize>,
+}
+
+impl Index {
+    pub(crate) fn new() -> Self {
+        Self { shards: (0..SHARDS).map(|_| Shard::default()).collect(), pins: HashMap::new() }
+    }
+
+    /// Adds a chunk unless it is there.
+    pub(crate) fn insert(&mut self, id: &ChunkId, place: Place) -> bool {
+        let slot = Slot { key: key(id), place: place.to_bits() };
+        self.shards[usize::from(id.0[0])].insert(slot)
+    }
+
+    pub(crate) fn find(&self, id: &ChunkId) -> Option<Place> {
+        let shard = &self.shards[usize::from(id.0[0])];
+        let slot = shard.slots[shard.find(&key(id))?];
+        Place::from_bits(slot.place).ok()
+    }
+
+    /// Keeps `segment` from being removed until [`Self::unpin`].
+    pub(crate) fn pin(&mut self, segment: u32) {
+        *self.pins.entry(segment).or_default() += 1;
+    }
+
+    pub(crate) fn unpin(&mut self, segments: &BTreeSet<u32>) {
+        for segment in segments {
+            if let Some(count) = self.pins.get_mut(segment) {
+                *count -= 1;
+                if *count == 0 {
+                    self.pins.remove(segment);
+                }
+            }
+        }
+    }
+
+    /// Forgets all chunks of `segments` and gives back those that nobody has pinned: from now on
+    /// no new reference to them can come up.
+    pub(crate) fn condemn(&mut self, segments: &BTreeSet<u32>) -> BTreeSet<u32> {
+        let free: BTreeSet<u32> =
+            segments.iter().copied().filter(|segment| !self.pins.contains_key(segment)).collect();
+        if !free.is_empty() {
+            for shard in &mut self.shards {
+                shard.rebuild(shard.slots.len(), |slot| !free.contains(&segment_of(slot.place)));
+            }
+        }
+        free
+    }
+
+    pub(crate) fn chunks(&self) -> u64 {
+        self.shards.iter().map(|shard| shard.used as u64).sum()
+    }
+
+    /// Bytes of memory of the table.
+    pub(crate) fn memory(&self) -> u64 {
+        self.shards.iter().map(|shard| shard.slots.capacity() as u64).sum::<u64>()
+            * size_of::<Slot>() as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn id(number: u64) -> ChunkId {
+        ChunkId([number.to_le_bytes(); 4].concat().try_into().unwrap())
+    }
+
+    fn hashed(number: u64) -> ChunkId {
+        ChunkId(*blake3::hash(&number.to_le_bytes()).as_bytes())
+    }
+
+    fn place(segment: u32) -> Place {
+        Place::new(segment, 1, 1).unwrap()
+    }
+
+    #[test]
+    fn a_chunk_costs_at_most_48_bytes_at_every_size() {
+        let mut index = Index::new();
+        for number in 0..200_000u64 {
+            assert!(index.insert(&hashed(number), place(1)));
+            if number > 50_000 && number % 1000 == 0 {
+                let each = index.memory() / index.chunks();
+                assert!(each <= 48, "{each} bytes each at {number}");
+            }
+        }
+        assert!((0..200_000).all(|number| index.find(&hashed(number)).is_some()));
+        assert!((200_000..210_000).all(|number| index.find(&hashed(number)).is_none()));
+    }
+
+    #[test]
+    fn pinned_segments_are_not_condemned() {
+        let mut index = Index::new();
+        for segment in 1..=3 {
+            index.insert(&hashed(segment.into()), place(segment));
+        }
+        index.pin(2);
+        assert_eq!(index.condemn(&BTreeSet::from([1, 2])), BTreeSet::from([1]));
+        assert_eq!(index.find(&hashed(1)), None);
+        assert_eq!(index.find(&hashed(2)), Some(place(2)));
+        index.unpin(&BTreeSet::from([2]));
+        assert_eq!(index.condemn(&BTreeSet::from([2])), BTreeSet::from([2]));
+        assert_eq!(index.chunks(), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn it_behaves_as_a_map(operations in prop::collection::vec((0u64..60, 1u32..5, 0..8), 0..300)) {
+            // Ids that collide in the shard and nearly everywhere else.
+            let mut index = Index::new();
+            let mut map: HashMap<u64, u32> = HashMap::new();
+            for (number, segment, kind) in operations {
+                if kind == 0 {
+                    index.condemn(&BTreeSet::from([segment]));
+                    map.retain(|_, value| *value != segment);
+                } else {
+                    let absent = index.insert(&id(number << 56), place(segment));
+                    prop_assert_eq!(absent, !map.contains_key(&number));
+                    map.entry(number).or_insert(segment);
+                }
+                for number in 0..60 {
+                    let found = index.find(&id(number << 56)).map(Place::segment);
+                    prop_assert_eq!(found, map.get(&number).copied());
+                }
+            }
+        }
+    }
+}

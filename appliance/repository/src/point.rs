@@ -1,0 +1,444 @@
+//! Writing a recovery point: disks and files, then the commit.
+
+use crate::core::{Core, locked};
+use crate::disk::{DiskDraft, DiskWriter};
+use crate::map::NodeSink;
+use crate::repo::Inner;
+use crate::segment::{Done, Record, Stream};
+use crate::{Lock, RecoveryPoint, StoreError, layout};
+use format::codec::Sealer;
+use format::manifest::{DiskEntry, FileEntry, Manifest, RecordRef};
+use format::map::Node;
+use format::record::Kind;
+use format::segment::Class;
+use format::{Place, RECORD_MAX};
+use ledger::Event;
+use ledger::leaf::{Commit, ManifestRef};
+use model::{
+    ChunkId, Consistency, ErrorKind, RecoveryPointId, RetentionLock, RetentionTime, RunId,
+    VmIdentity, WallTime,
+};
+use retention::Now;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+
+/// What is known of a recovery point before its first byte.
+#[derive(Clone, Debug)]
+pub struct PointDraft {
+    /// Of which VM.
+    pub vm: VmIdentity,
+    /// The run that makes it.
+    pub run: RunId,
+    /// State of the guest.
+    pub consistency: Consistency,
+    /// When the run began.
+    pub started: WallTime,
+}
+
+/// What the threads that work for one point share.
+pub(crate) struct PointState {
+    pub(crate) core: Arc<Core>,
+    /// The stream of chunks.
+    pub(crate) data: Mutex<Stream>,
+    /// Where the chunks lie that are in segments of this point not sealed yet. Taken alone or
+    /// after `data`: the sealer takes it while a worker waits with `data` for the writer.
+    pub(crate) unsealed: Mutex<HashMap<ChunkId, Place>>,
+    metadata: Mutex<Stream>,
+    failed: AtomicBool,
+    failure: Mutex<Failure>,
+    work: Mutex<Work>,
+    changed: Condvar,
+    segments: Mutex<Segments>,
+    new_bytes: AtomicU64,
+}
+
+#[derive(Default)]
+struct Failure {
+    /// The first error, until somebody has been told.
+    error: Option<StoreError>,
+    reason: String,
+    kind: Option<ErrorKind>,
+}
+
+/// Chunks on their way, segments being sealed.
+#[derive(Default)]
+struct Work {
+    chunks: usize,
+    segments: usize,
+}
+
+/// Segments of this point.
+#[derive(Default)]
+struct Segments {
+    /// Made by it and not sealed: to be removed when it fails.
+    open: BTreeSet<u32>,
+    /// Pinned for it: its own and those it found chunks in.
+    pinned: BTreeSet<u32>,
+}
+
+impl PointState {
+    fn new(core: Arc<Core>) -> Self {
+        Self {
+            core,
+            data: Mutex::new(Stream::new(Class::Data)),
+            unsealed: Mutex::default(),
+            metadata: Mutex::new(Stream::new(Class::Metadata)),
+            failed: AtomicBool::new(false),
+            failure: Mutex::default(),
+            work: Mutex::default(),
+            changed: Condvar::new(),
+            segments: Mutex::default(),
+            new_bytes: AtomicU64::new(0),
+        }
+    }
+
+    /// Remembers the first error; nothing more is done for the point.
+    pub(crate) fn fail(&self, error: StoreError) {
+        let mut failure = locked(&self.failure);
+        if failure.kind.is_none() {
+            failure.reason = model::chain(&error);
+            failure.kind = Some(error.kind());
+            failure.error = Some(error);
+        }
+        self.failed.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire)
+    }
+
+    /// The error itself the first time, that there was one afterwards.
+    pub(crate) fn check(&self) -> Result<(), StoreError> {
+        if !self.has_failed() {
+            return Ok(());
+        }
+        let mut failure = locked(&self.failure);
+        let (reason, kind) = (failure.reason.clone(), failure.kind);
+        Err(failure
+            .error
+            .take()
+            .unwrap_or(StoreError::Failed { reason, kind: kind.unwrap_or(ErrorKind::Retryable) }))
+    }
+
+    pub(crate) fn departure(&self) {
+        locked(&self.work).chunks += 1;
+    }
+
+    /// Ends the work on a chunk when dropped, also by a panic; that fails the point.
+    pub(crate) fn arrival(&self) -> Arrival<'_> {
+        Arrival(self)
+    }
+
+    pub(crate) fn sealing_begins(&self) {
+        locked(&self.work).segments += 1;
+    }
+
+    pub(crate) fn sealing_ends(&self) {
+        locked(&self.work).segments -= 1;
+        self.changed.notify_all();
+    }
+
+    /// Waits until no chunk is on its way any more, then says whether all went well.
+    pub(crate) fn drain(&self) -> Result<(), StoreError> {
+        self.wait(|work| work.chunks == 0);
+        self.check()
+    }
+
+    fn wait(&self, done: impl Fn(&Work) -> bool) {
+        let mut work = locked(&self.work);
+        while !done(&work) {
+            work = self.changed.wait(work).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    pub(crate) fn opened(&self, serial: u32) {
+        locked(&self.segments).open.insert(serial);
+    }
+
+    /// Takes a sealed segment over into catalog and index.
+    pub(crate) fn sealed(&self, done: Done) {
+        let Done { serial, segment, entries } = done;
+        self.new_bytes.fetch_add(segment.bytes, Ordering::Relaxed);
+        {
+            let mut catalog = locked(&self.core.catalog);
+            catalog.segments.insert(serial, segment);
+            let mut index = locked(&self.core.index);
+            let mut segments = locked(&self.segments);
+            segments.open.remove(&serial);
+            if segments.pinned.insert(serial) {
+                index.pin(serial);
+            }
+            let chunks = entries.iter().filter(|entry| entry.kind == Kind::Chunk);
+            for entry in chunks {
+                if let Some(place) = entry.place(serial) {
+                    index.insert(&entry.id, place);
+                }
+            }
+        }
+        let mut unsealed = locked(&self.unsealed);
+        for entry in &entries {
+            if unsealed.get(&entry.id).is_some_and(|place| place.segment() == serial) {
+                unsealed.remove(&entry.id);
+            }
+        }
+    }
+
+    /// Where a chunk of a sealed segment lies; its segment stays while this point is written.
+    pub(crate) fn find_sealed(&self, id: &ChunkId) -> Option<Place> {
+        let mut index = locked(&self.core.index);
+        let place = index.find(id)?;
+        let mut segments = locked(&self.segments);
+        if segments.pinned.insert(place.segment()) {
+            index.pin(place.segment());
+        }
+        Some(place)
+    }
+
+    /// Stores a record of metadata.
+    fn store(
+        self: &Arc<Self>,
+        kind: Kind,
+        id: ChunkId,
+        plain: &[u8],
+    ) -> Result<RecordRef, StoreError> {
+        let plain_length = u32::try_from(plain.len())
+            .ok()
+            .filter(|&length| (1..=RECORD_MAX).contains(&(length as usize)))
+            .ok_or_else(|| StoreError::misuse(format!("a record of {} bytes", plain.len())))?;
+        let mut sealer: std::sync::MutexGuard<'_, Sealer> = locked(&self.core.sealer);
+        let sealed = sealer.seal(plain).map_err(StoreError::io("compressing for", ""))?;
+        let record = Record { kind, id, plain_length, sealed };
+        let place = locked(&self.metadata).append(self, &record)?;
+        Ok(RecordRef { id, place })
+    }
+
+    /// Waits for the threads, removes what is not sealed, unpins.
+    fn release(&self, committed: bool) {
+        self.wait(|work| work.chunks == 0 && work.segments == 0);
+        let Segments { open, pinned } = std::mem::take(&mut *locked(&self.segments));
+        locked(&self.core.index).unpin(&pinned);
+        for serial in open {
+            debug_assert!(!committed, "a commit seals everything first");
+            let name = layout::open(serial);
+            if let Err(error) = self.core.storage.remove(&name) {
+                tracing::warn!(%error, segment = name, "not removed now; the next start does it");
+            }
+        }
+    }
+}
+
+pub(crate) struct Arrival<'a>(&'a PointState);
+
+impl Drop for Arrival<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let reason = "a thread of the repository panicked".to_owned();
+            self.0.fail(StoreError::Failed { reason, kind: ErrorKind::Retryable });
+        }
+        locked(&self.0.work).chunks -= 1;
+        self.0.changed.notify_all();
+    }
+}
+
+impl NodeSink for Arc<PointState> {
+    fn store(&mut self, node: &Node) -> Result<RecordRef, StoreError> {
+        let bytes = node.encode();
+        let id = Node::hash(&self.core.keys, &bytes);
+        PointState::store(self, Kind::Node, id, &bytes)
+    }
+}
+
+/// A recovery point that is being written. Nothing of it is visible before [`Self::commit`];
+/// dropping it abandons it (what has been sealed by then can still be deduplicated against).
+pub struct PointWriter {
+    inner: Arc<Inner>,
+    pub(crate) state: Arc<PointState>,
+    id: RecoveryPointId,
+    draft: PointDraft,
+    disks: Arc<Mutex<Vec<DiskEntry>>>,
+    disks_begun: usize,
+    files: Vec<FileEntry>,
+    parents: Vec<RecoveryPointId>,
+}
+
+impl PointWriter {
+    pub(crate) fn new(inner: Arc<Inner>, draft: PointDraft) -> Result<Self, StoreError> {
+        inner.core.check_space()?;
+        let id = RecoveryPointId(crate::repo::random()?);
+        let state = Arc::new(PointState::new(Arc::clone(&inner.core)));
+        Ok(Self {
+            inner,
+            state,
+            id,
+            draft,
+            disks: Arc::default(),
+            disks_begun: 0,
+            files: Vec::new(),
+            parents: Vec::new(),
+        })
+    }
+
+    /// The id that the point will have.
+    #[must_use]
+    pub fn id(&self) -> RecoveryPointId {
+        self.id
+    }
+
+    /// Begins the next disk. Cells that are not put are as in the parent, or zero without one.
+    /// The parent must have the same capacity. One disk after another: finish the last one first.
+    pub fn disk(&mut self, draft: DiskDraft) -> Result<DiskWriter, StoreError> {
+        self.state.check()?;
+        if locked(&self.disks).len() != self.disks_begun {
+            return Err(StoreError::misuse("the disk before this one has not been finished"));
+        }
+        if let Some(parent) = &draft.parent {
+            self.inner.pin(parent.point)?;
+            self.parents.push(parent.point);
+        }
+        let disks = Arc::clone(&self.disks);
+        let disk = DiskWriter::new(Arc::clone(&self.inner), Arc::clone(&self.state), draft, disks)?;
+        self.disks_begun += 1;
+        Ok(disk)
+    }
+
+    /// Keeps a small file with the point: at most 8 MiB, a name without directories.
+    pub fn file(&mut self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        self.state.check()?;
+        if name.is_empty() || name.contains('/') || self.files.iter().any(|f| f.name == name) {
+            return Err(StoreError::misuse(format!("'{name}' is no name, or is there already")));
+        }
+        let content = if bytes.is_empty() {
+            None
+        } else {
+            let id = self.inner.core.keys.content_id(bytes);
+            Some(self.state.store(Kind::File, id, bytes)?)
+        };
+        let length = bytes.len() as u64;
+        self.files.push(FileEntry { name: name.into(), length, content });
+        Ok(())
+    }
+
+    /// Seals everything, puts the point on record and gives it its lock, which is counted from
+    /// now. After an error the point does not exist, unless the error came from the ledger's own
+    /// sync: then the next start knows.
+    pub fn commit(mut self, lock: Lock, now: Now) -> Result<RecoveryPoint, StoreError> {
+        self.state.drain()?;
+        if locked(&self.disks).len() != self.disks_begun {
+            return Err(StoreError::misuse("a disk of this recovery point was not finished"));
+        }
+        locked(&self.state.data).finish(&self.state)?;
+        self.wait_for_seals()?;
+        let manifest = self.manifest(now);
+        let bytes = manifest.encode();
+        let id = self.inner.core.keys.content_id(&bytes);
+        let reference = self.state.store(Kind::Manifest, id, &bytes)?;
+        locked(&self.state.metadata).finish(&self.state)?;
+        self.wait_for_seals()?;
+        self.publish(&manifest, reference, lock, now)
+    }
+
+    fn wait_for_seals(&self) -> Result<(), StoreError> {
+        self.state.wait(|work| work.segments == 0);
+        self.state.check()
+    }
+
+    fn manifest(&mut self, now: Now) -> Manifest {
+        Manifest {
+            point: self.id,
+            run: self.draft.run,
+            vm: self.draft.vm.clone(),
+            consistency: self.draft.consistency,
+            started: self.draft.started,
+            finished: now.wall,
+            chunk_size: self.inner.core.options.chunk_size,
+            disks: std::mem::take(&mut *locked(&self.disks)),
+            files: std::mem::take(&mut self.files),
+        }
+    }
+
+    fn publish(
+        &self,
+        manifest: &Manifest,
+        reference: RecordRef,
+        lock: Lock,
+        now: Now,
+    ) -> Result<RecoveryPoint, StoreError> {
+        let mut catalog = locked(&self.inner.core.catalog);
+        let clock = catalog.clock.advance(now);
+        let duration = i64::try_from(lock.duration_seconds).ok();
+        let until = duration
+            .and_then(|duration| clock.0.checked_add(duration))
+            .ok_or_else(|| StoreError::misuse("the lock would end beyond the end of time"))?;
+        let lock = RetentionLock { mode: lock.mode, until: RetentionTime(until) };
+        let commit = self.commit_leaf(manifest, reference, lock);
+        let pinned: Vec<u32> = locked(&self.state.segments).pinned.iter().copied().collect();
+        let fresh: Vec<u32> = pinned
+            .into_iter()
+            .filter(|serial| catalog.segments.get(serial).is_some_and(|s| !s.recorded))
+            .collect();
+        let mut events: Vec<Event> =
+            fresh.iter().map(|&serial| segment_leaf(serial, &catalog.segments[&serial])).collect();
+        events.push(Event::Commit(Box::new(commit.clone())));
+        catalog.record(events, now)?;
+        for serial in &fresh {
+            if let Some(segment) = catalog.segments.get_mut(serial) {
+                segment.recorded = true;
+            }
+        }
+        let event = retention::Event::Commit { point: self.id, lock };
+        catalog.retention.apply(event).map_err(|e| StoreError::misuse(e.to_string()))?;
+        catalog.points.insert(self.id, crate::catalog::Point { commit, manifest: reference });
+        catalog.order.push(self.id);
+        catalog.summary(self.id).ok_or_else(|| StoreError::no_point(self.id))
+    }
+
+    fn commit_leaf(
+        &self,
+        manifest: &Manifest,
+        reference: RecordRef,
+        lock: RetentionLock,
+    ) -> Commit {
+        Commit {
+            point: self.id,
+            run: manifest.run,
+            vm: manifest.vm.clone(),
+            started: manifest.started,
+            finished: manifest.finished,
+            consistency: manifest.consistency,
+            disks: u32::try_from(manifest.disks.len()).unwrap_or(u32::MAX),
+            capacity: manifest.disks.iter().map(|disk| disk.identity.capacity).sum(),
+            data_bytes: manifest.disks.iter().map(|disk| disk.data_bytes).sum(),
+            new_bytes: self.state.new_bytes.load(Ordering::Relaxed),
+            manifest: ManifestRef {
+                id: reference.id.to_string(),
+                place: reference.place.to_bits(),
+            },
+            lock,
+        }
+    }
+}
+
+fn segment_leaf(serial: u32, segment: &crate::catalog::Segment) -> Event {
+    let class = match segment.class {
+        Class::Data => "data",
+        Class::Metadata => "metadata",
+    };
+    let seal = hex::encode(segment.seal);
+    Event::Segment { serial, class: class.into(), bytes: segment.bytes, seal }
+}
+
+impl Drop for PointWriter {
+    fn drop(&mut self) {
+        let committed = locked(&self.inner.core.catalog).points.contains_key(&self.id);
+        if !committed {
+            let reason = "the recovery point was abandoned".to_owned();
+            self.state.fail(StoreError::Failed { reason, kind: ErrorKind::Cancelled });
+        }
+        self.state.release(committed);
+        let mut catalog = locked(&self.inner.core.catalog);
+        for parent in &self.parents {
+            catalog.unpin(*parent);
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! Reading everything a point reaches and checking it.
+//!
+//! Cells are taken in batches, sorted by place and read by several threads in ascending order, so
+//! that a disk reads forwards; memory is bounded by the batch and one chunk per thread.
+
+use crate::core::{Core, Scratch, locked, wanted};
+use crate::map::MapReader;
+use crate::repo::{Inner, PinnedPoint};
+use crate::{StoreError, layout};
+use format::manifest::{DiskEntry, Manifest, RecordRef};
+use format::map::{Below, FAN_OUT, Shape};
+use format::record::Kind;
+use format::segment::SegmentHeader;
+use format::{BLOCK, Place};
+use model::{ChunkId, RecoveryPointId};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Leaves of a map per batch: 16,384 cells, 1 MiB of memory.
+const LEAVES_PER_BATCH: u64 = 64;
+/// Cells that a thread takes at once: neighbours on the disk.
+const CELLS_AT_ONCE: usize = 8;
+/// Damages listed; more are counted.
+const LISTED: usize = 1000;
+
+/// How far a verification is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes of disks looked at, zeros included.
+    pub done: u64,
+    /// Bytes of all disks.
+    pub total: u64,
+}
+
+/// A part of a point that cannot be restored, or a stored byte that is not what it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// Number of the disk; `None`: a file, the manifest or a whole segment.
+    pub disk: Option<usize>,
+    /// The cells concerned, `[first, end)`.
+    pub cells: Option<(u64, u64)>,
+    /// The segment that holds it.
+    pub segment: u32,
+    /// What is wrong.
+    pub what: String,
+}
+
+/// What a verification found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VerifyReport {
+    /// Chunks read and found right or wrong.
+    pub chunks: u64,
+    /// Bytes of these chunks, before compression.
+    pub bytes: u64,
+    /// Cells that are zeros.
+    pub zero_cells: u64,
+    /// What is wrong; at most 1000 entries.
+    pub damage: Vec<Damage>,
+    /// Further damages that are not listed.
+    pub more_damage: u64,
+}
+
+impl VerifyReport {
+    /// True when every byte of the point is right.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.damage.is_empty()
+    }
+
+    fn add(&mut self, damage: Damage) {
+        if self.damage.len() < LISTED {
+            self.damage.push(damage);
+        } else {
+            self.more_damage += 1;
+        }
+    }
+}
+
+pub(crate) fn verify(
+    inner: &Arc<Inner>,
+    id: RecoveryPointId,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<VerifyReport, StoreError> {
+    let pin = PinnedPoint::new(inner, id)?;
+    let place = {
+        let catalog = locked(&inner.core.catalog);
+        catalog.points.get(&id).ok_or_else(|| StoreError::no_point(id))?.manifest.place
+    };
+    let mut run = Run {
+        core: &inner.core,
+        report: VerifyReport::default(),
+        segments: BTreeSet::from([place.segment()]),
+        done: 0,
+        total: 0,
+        progress,
+    };
+    match inner.manifest(id) {
+        Ok(manifest) => run.manifest(&manifest)?,
+        Err(error) => run.damaged(None, None, place.segment(), &error)?,
+    }
+    run.segment_frames();
+    drop(pin);
+    Ok(run.report)
+}
+
+struct Run<'a> {
+    core: &'a Arc<Core>,
+    report: VerifyReport,
+    segments: BTreeSet<u32>,
+    done: u64,
+    total: u64,
+    progress: &'a mut dyn FnMut(Progress),
+}
+
+/// A cell that is to be read.
+struct Read {
+    place: Place,
+    cell: u64,
+    length: u32,
+    id: ChunkId,
+}
+
+impl Run<'_> {
+    fn manifest(&mut self, manifest: &Manifest) -> Result<(), StoreError> {
+        self.total = manifest.disks.iter().map(|disk| disk.identity.capacity).sum();
+        for file in &manifest.files {
+            if let Some(content) = file.content {
+                self.file(&file.name, content)?;
+            }
+        }
+        for (number, disk) in manifest.disks.iter().enumerate() {
+            self.disk(number, disk, u64::from(manifest.chunk_size))?;
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, name: &str, content: RecordRef) -> Result<(), StoreError> {
+        self.segments.insert(content.place.segment());
+        let mut scratch = Scratch::new(self.core)?;
+        let wanted = wanted(Kind::File, content.id, content.place);
+        if let Err(error) = self.core.read_record(&wanted, &mut scratch) {
+            self.damaged(None, None, content.place.segment(), &error)?;
+            tracing::warn!(file = name, "damaged");
+        }
+        Ok(())
+    }
+
+    fn disk(&mut self, number: usize, disk: &DiskEntry, chunk_size: u64) -> Result<(), StoreError> {
+        let shape = Shape::new(disk.identity.capacity.div_ceil(chunk_size));
+        let map = MapReader::new(Arc::clone(self.core), shape, disk.map)?;
+        let leaves = shape.cells().div_ceil(FAN_OUT);
+        let mut first = 0;
+        while first < leaves {
+            let end = (first + LEAVES_PER_BATCH).min(leaves);
+            let mut batch = Vec::new();
+            for leaf in first..end {
+                self.leaf(number, &map, leaf, disk.map, &mut batch)?;
+            }
+            batch.sort_unstable_by_key(|read: &Read| read.place);
+            self.batch(number, &batch)?;
+            let cells = (end * FAN_OUT).min(shape.cells()) - first * FAN_OUT;
+            self.done = (self.done + cells * chunk_size).min(self.total);
+            (self.progress)(Progress { done: self.done, total: self.total });
+            first = end;
+        }
+        Ok(())
+    }
+
+    fn leaf(
+        &mut self,
+        disk: usize,
+        map: &MapReader,
+        leaf: u64,
+        root: Option<RecordRef>,
+        batch: &mut Vec<Read>,
+    ) -> Result<(), StoreError> {
+        let cells = map.shape().entries(0, leaf);
+        let first = leaf * FAN_OUT;
+        let node = match map.node(0, leaf) {
+            Ok(Some(node)) => node,
+            Ok(None) => {
+                self.report.zero_cells += cells;
+                return Ok(());
+            }
+            Err(error) => {
+                let segment = root.map_or(0, |root| root.place.segment());
+                return self.damaged(Some(disk), Some((first, first + cells)), segment, &error);
+            }
+        };
+        for (cell, below) in (first..).zip(&node.entries) {
+            match *below {
+                Below::Chunk { length, id, place } => {
+                    self.segments.insert(place.segment());
+                    batch.push(Read { place, cell, length, id });
+                }
+                Below::Zero | Below::Node { .. } => self.report.zero_cells += 1,
+            }
+        }
+        Ok(())
+    }
+
+    fn batch(&mut self, disk: usize, batch: &[Read]) -> Result<(), StoreError> {
+        let threads = self.core.options.workers.clamp(1, 16);
+        let next = AtomicUsize::new(0);
+        let core = &**self.core;
+        let failures = std::thread::scope(|scope| {
+            let readers: Vec<_> =
+                (0..threads).map(|_| scope.spawn(|| read_some(core, batch, &next))).collect();
+            let mut failures = Vec::new();
+            for reader in readers {
+                match reader.join() {
+                    Ok(result) => failures.extend(result?),
+                    Err(panic) => std::panic::resume_unwind(panic),
+                }
+            }
+            Ok::<_, StoreError>(failures)
+        })?;
+        self.report.chunks += batch.len() as u64;
+        self.report.bytes += batch.iter().map(|read| u64::from(read.length)).sum::<u64>();
+        for (index, error) in failures {
+            let Read { cell, place, .. } = batch[index];
+            self.damaged(Some(disk), Some((cell, cell + 1)), place.segment(), &error)?;
+        }
+        Ok(())
+    }
+
+    /// Adds damage to the report. An error that is none of the data's comes back as it is: a
+    /// verification that could not read says nothing about the bytes.
+    fn damaged(
+        &mut self,
+        disk: Option<usize>,
+        cells: Option<(u64, u64)>,
+        segment: u32,
+        error: &StoreError,
+    ) -> Result<(), StoreError> {
+        let what = model::chain(error);
+        match error {
+            StoreError::Damaged { .. } => {}
+            StoreError::Io { source, .. }
+                if matches!(
+                    source.kind(),
+                    std::io::ErrorKind::NotFound | std::io::ErrorKind::UnexpectedEof
+                ) => {}
+            StoreError::Io { .. } => {} // an unreadable sector is damage too; it is named as such
+            _ => return Err(StoreError::Failed { reason: what, kind: error.kind() }),
+        }
+        self.report.add(Damage { disk, cells, segment, what });
+        Ok(())
+    }
+
+    /// The first block and the tail of every segment that the point reaches: no cell needs them,
+    /// but a bit there has changed all the same.
+    fn segment_frames(&mut self) {
+        for serial in std::mem::take(&mut self.segments) {
+            let segment = locked(&self.core.catalog).segments.get(&serial).cloned();
+            let damage = match segment {
+                None => Some("the segment is missing".to_owned()),
+                Some(segment) => {
+                    check_frame(self.core, serial, &segment).err().map(|error| model::chain(&error))
+                }
+            };
+            if let Some(what) = damage {
+                self.report.add(Damage { disk: None, cells: None, segment: serial, what });
+            }
+        }
+    }
+}
+
+/// Reads slices of the batch until none is left; what went wrong, by index.
+fn read_some(
+    core: &Core,
+    batch: &[Read],
+    next: &AtomicUsize,
+) -> Result<Vec<(usize, StoreError)>, StoreError> {
+    let mut scratch = Scratch::new(core)?;
+    let mut failures = Vec::new();
+    loop {
+        let first = next.fetch_add(CELLS_AT_ONCE, Ordering::Relaxed);
+        if first >= batch.len() {
+            return Ok(failures);
+        }
+        let end = (first + CELLS_AT_ONCE).min(batch.len());
+        for (index, read) in (first..).zip(&batch[first..end]) {
+            if let Err(error) = check_cell(core, read, &mut scratch) {
+                failures.push((index, error));
+            }
+        }
+    }
+}
+
+fn check_cell(core: &Core, read: &Read, scratch: &mut Scratch) -> Result<(), StoreError> {
+    core.read_record(&wanted(Kind::Chunk, read.id, read.place), scratch)?;
+    if scratch.plain.len() as u64 == u64::from(read.length) {
+        return Ok(());
+    }
+    let problem = format!("{} bytes instead of {}", scratch.plain.len(), read.length);
+    let source = format::FormatError::Corrupt { what: "chunk", problem };
+    Err(StoreError::Damaged { what: format!("cell {}", read.cell), source })
+}
+
+fn check_frame(
+    core: &Core,
+    serial: u32,
+    segment: &crate::catalog::Segment,
+) -> Result<(), StoreError> {
+    let what = || layout::sealed(serial);
+    let damaged = |source| StoreError::Damaged { what: what(), source };
+    let mut block = vec![0; BLOCK];
+    core.read_raw(serial, 0, &mut block)?;
+    let header = SegmentHeader::decode(&block).map_err(damaged)?;
+    if (header.repository, header.serial, header.class) != (core.id, serial, segment.class) {
+        let problem = "it belongs to another segment".to_owned();
+        return Err(damaged(format::FormatError::Corrupt { what: "segment header", problem }));
+    }
+    let file = core.storage.open(&what()).map_err(StoreError::io("opening", what()))?;
+    crate::open::read_footer(&*file, &what(), Some(segment)).map(|_| ())
+}

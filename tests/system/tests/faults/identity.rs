@@ -1,0 +1,87 @@
+//! The wrong peer, the wrong LUN: refused before a byte is taken for data.
+
+use crate::site::{Site, VM, flip};
+use lab::tgt::LunSpec;
+use std::os::unix::fs::PermissionsExt as _;
+
+#[test]
+fn a_wrong_password_is_refused_and_never_told() {
+    let mut site = Site::new();
+    let file = site.daemon.config.vcenter.password_file.clone();
+    site.daemon.stop().unwrap();
+    std::fs::write(&file, "wrong-Passw0rd!").unwrap();
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
+    site.daemon.start_again().unwrap();
+    let output = site.daemon.cli().unwrap().output(&["--json", "backup", "run", VM]).unwrap();
+    assert!(!output.status.success());
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(told.contains("InvalidLogin") || told.contains("password"), "{told}");
+    let all = told + &site.daemon.log();
+    assert!(!all.contains("wrong-Passw0rd!"), "{all}");
+    assert!(site.points().is_empty());
+}
+
+#[test]
+fn a_wrong_certificate_is_refused_and_the_one_seen_is_shown() {
+    let site = Site::with(|config| {
+        config.vcenter.thumbprint = vec!["AB"; 32].join(":");
+    });
+    let output = site.daemon.cli().unwrap().output(&["--json", "backup", "run", VM]).unwrap();
+    assert!(!output.status.success());
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(told.contains(site.lab.vcenter.thumbprint()), "{told}");
+    assert!(site.points().is_empty());
+}
+
+#[test]
+fn a_lun_that_is_not_presented_is_named_with_what_is_there() {
+    let site = Site::new();
+    site.lab.tgt.unmap(1).unwrap();
+    let run = site.backup();
+    site.failed_cleanly(&run, &["naa.624a9370cdef0123456789abcdef0123"]);
+    // Presented again, it works without a restart.
+    site.lab.tgt.map(&site.lab.tgt.spec().luns[0].clone()).unwrap();
+    site.backup_and_compare("presented again");
+}
+
+#[test]
+fn another_lun_than_the_one_vcenter_names_is_not_read() {
+    let site = Site::new();
+    let lie = serde_json::json!({ "extent_naa": "naa.600000000000000000000000000000ff" });
+    identity(&site, &lie);
+    let run = site.backup();
+    site.failed_cleanly(&run, &["naa.600000000000000000000000000000ff"]);
+    identity(&site, &serde_json::json!({}));
+    site.backup_and_compare("the truth again");
+}
+
+#[test]
+fn a_copy_of_the_datastore_is_not_read() {
+    let site = Site::new();
+    let lie = serde_json::json!({ "vmfs_uuid": "01234567-89abcdef-0123-456789abcdef" });
+    identity(&site, &lie);
+    let run = site.backup();
+    let uuid = site.lab.datastore.facts.vmfs_uuid.clone();
+    site.failed_cleanly(&run, &["01234567-89abcdef-0123-456789abcdef", &uuid, "copy"]);
+}
+
+#[test]
+fn a_lun_that_is_exchanged_for_another_one_is_noticed() {
+    let site = Site::new();
+    site.backup_and_compare("before");
+    // The same name now stands for other bytes: the volume's own UUID differs.
+    let other = site.lab.directory().join("other.img");
+    lab::place::copy_sparse(&site.lab.datastore.image, &other).unwrap();
+    flip(&other, site.lab.datastore.facts.partition_offset + 0x110_0000 + 0x20_0009, 3).unwrap();
+    let spec = site.lab.tgt.spec().luns[0].clone();
+    site.lab.tgt.unmap(1).unwrap();
+    site.lab.tgt.map(&LunSpec { image: other, ..spec }).unwrap();
+    let run = site.backup();
+    site.failed_cleanly(&run, &["san01-vmfs"]);
+    assert_eq!(site.points().len(), 1);
+}
+
+fn identity(site: &Site, lie: &serde_json::Value) {
+    let order = serde_json::to_vec(lie).unwrap();
+    site.lab.vcenter.control().post("/identity", &[], &order).unwrap();
+}

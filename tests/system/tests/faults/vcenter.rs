@@ -1,0 +1,115 @@
+//! vCenter fails in each call; change tracking is reset.
+
+use crate::site::{Site, VM, ended_well};
+use api::{RunResult, RunState};
+
+/// Every call of a run, with a fault that such a call can answer.
+const CALLS: &[(&str, &str, bool)] = &[
+    ("RetrievePropertiesEx", "RuntimeFault", false),
+    ("CreateContainerView", "RuntimeFault", false),
+    ("ReconfigVM_Task", "TaskInProgress", false),
+    ("ReconfigVM_Task", "GenericVmConfigFault", true),
+    ("CreateSnapshot_Task", "FileLocked", false),
+    ("CreateSnapshot_Task", "SnapshotFault", true),
+    ("WaitForUpdatesEx", "RuntimeFault", false),
+    ("CreateFilter", "RuntimeFault", false),
+    ("QueryChangedDiskAreas", "RuntimeFault", false),
+];
+
+#[test]
+fn a_fault_in_any_call_leaves_nothing_and_is_told() {
+    for (method, fault, task) in CALLS {
+        let site = Site::new();
+        let order = serde_json::json!({ "method": method, "fault": fault, "task": task });
+        site.lab.vcenter.fault(&order).unwrap();
+        let output = site.daemon.cli().unwrap().output(&["--json", "backup", "run", VM]).unwrap();
+        let told = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(!output.status.success(), "{method}: the fault was swallowed: {told}");
+        assert!(told.contains(fault), "{method}: '{fault}' is not in {told}");
+        site.wait_for_no_snapshot();
+        assert!(site.points().is_empty(), "{method}");
+        site.backup_and_compare(method);
+    }
+}
+
+#[test]
+fn a_connection_that_drops_in_any_call_leaves_nothing() {
+    for method in ["CreateSnapshot_Task", "RetrievePropertiesEx", "QueryChangedDiskAreas"] {
+        for how in ["drop_connection", "drop_answer"] {
+            let site = Site::new();
+            site.backup_and_compare("before");
+            site.lab.vcenter.fault(&serde_json::json!({ "method": method, how: true })).unwrap();
+            let run = site.daemon.cli().unwrap().output(&["--json", "backup", "run", VM]).unwrap();
+            site.wait_for_no_snapshot();
+            // A read may be repeated within the run; a snapshot that may exist must not be
+            // created twice. Either way every point that there is holds what it should.
+            let points = site.points().len();
+            assert_eq!(points, 1 + usize::from(run.status.success()), "{method} {how}");
+            site.backup_and_compare(method);
+        }
+    }
+}
+
+#[test]
+fn a_snapshot_that_cannot_be_removed_is_a_warning_and_is_removed_later() {
+    let site = Site::new();
+    let order =
+        serde_json::json!({ "method": "RemoveSnapshot_Task", "fault": "FileLocked", "count": 1 });
+    site.lab.vcenter.fault(&order).unwrap();
+    let run = site.backup();
+    assert_eq!(run.state, RunState::Warning, "{run:#?}");
+    assert!(run.warnings.iter().any(|text| text.contains("could not be removed")), "{run:#?}");
+    site.wait_for_no_snapshot();
+    assert_eq!(site.points().len(), 1);
+}
+
+#[test]
+fn a_change_id_of_another_epoch_gives_a_full_and_says_so() {
+    let site = Site::new();
+    site.backup_and_compare("first");
+    site.lab.write(VM, 0, 3 << 20, b"changed before the reset").unwrap();
+    site.lab.vcenter.reset_cbt(VM, 2000).unwrap();
+    let run = site.backup_and_compare("after the reset");
+    assert_eq!(run.state, RunState::Warning, "{run:#?}");
+    assert!(run.warnings.iter().any(|text| text.contains("epoch")), "{run:#?}");
+    let Some(RunResult::Backup(result)) = run.result else { unreachable!() };
+    assert!(result.san_read_bytes > 24 << 20, "everything allocated was read: {result:?}");
+
+    let next = site.backup();
+    assert!(ended_well(&next) && next.warnings.is_empty(), "{next:#?}");
+}
+
+#[test]
+fn areas_come_page_by_page() {
+    let site = Site::new();
+    site.backup_and_compare("first");
+    for piece in 0..20 {
+        site.lab.write(VM, 0, piece * (3 << 20) + 777, &[0x5A; 600]).unwrap();
+    }
+    site.lab.vcenter.page_size(1).unwrap();
+    let run = site.backup_and_compare("paged");
+    let Some(RunResult::Backup(result)) = run.result else { unreachable!() };
+    assert!(result.changed_areas >= 20, "{result:?}");
+    assert!(run.warnings.is_empty(), "{run:#?}");
+}
+
+#[test]
+fn areas_that_contradict_themselves_give_a_full_and_a_warning() {
+    let site = Site::new();
+    site.backup_and_compare("first");
+    site.lab.write(VM, 0, 5 << 20, b"changed").unwrap();
+    let lie = br#"[{"start_offset":0,"length":1048576,"areas":[{"offset":9000000,"length":4096}]}]"#;
+    let query = [("vm", VM), ("disk", "2000")];
+    site.lab.vcenter.control().post("/cbt/script", &query, lie).unwrap();
+    let run = site.backup_and_compare("lied to");
+    assert_eq!(run.state, RunState::Warning, "{run:#?}");
+}
+
+#[test]
+fn an_expired_session_is_made_anew() {
+    let site = Site::new();
+    site.backup_and_compare("first");
+    site.lab.vcenter.control().post("/sessions/expire", &[], &[]).unwrap();
+    let run = site.backup_and_compare("second");
+    assert!(run.warnings.is_empty(), "{run:#?}");
+}

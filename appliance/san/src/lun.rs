@@ -70,7 +70,8 @@ impl Lun {
     }
 
     /// As [`Self::read`], in the memory of `buffer` when it is large enough: a buffer that goes
-    /// round costs neither allocation nor page faults. What was in it is lost.
+    /// round costs neither allocation nor page faults. What was in it is lost, and when several
+    /// reads run at a time each may get back the memory that another one brought.
     pub async fn read_into(
         &self,
         offset: u64,
@@ -147,12 +148,13 @@ impl Lun {
                 .expect("a transfer has at most 4 MiB");
             let length = usize::try_from(cdb.data_in()).expect("32 bits fit a usize");
             // The last part keeps the whole rest: an unsplit buffer is not shared.
+            let alone = done == 0 && length == buffer.len();
             let part = if length == buffer.len() {
                 std::mem::take(&mut buffer)
             } else {
                 buffer.split_to(length)
             };
-            pending.push((self.0.path.start("READ(16)", cdb, part).await, cdb.data_in()));
+            pending.push((self.0.path.start("READ(16)", cdb, part, alone).await, cdb.data_in()));
             done += u64::from(count);
         }
         pending

@@ -35,6 +35,7 @@ pub(crate) struct Path {
 pub(crate) struct Pending {
     operation: &'static str,
     cdb: Cdb,
+    exchangeable: bool,
     answer: oneshot::Receiver<Answer>,
 }
 
@@ -57,18 +58,28 @@ impl Path {
         self.session.portal().target.clone()
     }
 
-    /// Sends a command when the LUN's depth allows. `buffer` is as long as its data.
-    pub(crate) async fn start(&self, op: &'static str, cdb: Cdb, buffer: BytesMut) -> Pending {
+    /// Sends a command when the LUN's depth allows. `buffer` is as long as its data; when it is
+    /// exchangeable, another of that length may come back.
+    pub(crate) async fn start(
+        &self,
+        operation: &'static str,
+        cdb: Cdb,
+        buffer: BytesMut,
+        exchangeable: bool,
+    ) -> Pending {
         let permit = self.depth.acquire().await;
         let cells = Arc::clone(&self.cells);
-        let answer = self.session.start(Job { lun: self.lun, cdb, buffer, cells, permit }).await;
-        Pending { operation: op, cdb, answer }
+        let answer = self
+            .session
+            .start(Job { lun: self.lun, cdb, buffer, exchangeable, cells, permit })
+            .await;
+        Pending { operation, cdb, exchangeable, answer }
     }
 
     /// Sends a command and waits for its end.
     pub(crate) async fn run(&self, op: &'static str, cdb: Cdb) -> Result<Done, SanError> {
         let length = usize::try_from(cdb.data_in()).expect("32 bits fit a usize");
-        let pending = self.start(op, cdb, BytesMut::zeroed(length)).await;
+        let pending = self.start(op, cdb, BytesMut::zeroed(length), false).await;
         self.finish(pending).await
     }
 
@@ -76,7 +87,7 @@ impl Path {
     pub(crate) async fn finish(&self, mut pending: Pending) -> Result<Done, SanError> {
         let mut patience = Patience::new(self.session.portal());
         loop {
-            let Pending { operation, cdb, answer } = pending;
+            let Pending { operation, cdb, exchangeable, answer } = pending;
             let Ok(answer) = answer.await else { return Err(self.session.logged_out()) };
             let buffer = match self.judge(operation, answer) {
                 Verdict::Done(done) => return Ok(done),
@@ -89,7 +100,7 @@ impl Path {
                 }
             };
             self.cells.repeated();
-            pending = self.start(operation, cdb, buffer).await;
+            pending = self.start(operation, cdb, buffer, exchangeable).await;
         }
     }
 

@@ -26,6 +26,8 @@ pub(crate) struct Job {
     pub(crate) cdb: Cdb,
     /// As long as the data that is asked for.
     pub(crate) buffer: BytesMut,
+    /// Another buffer of the same length may come back.
+    pub(crate) exchangeable: bool,
     pub(crate) cells: Arc<Cells>,
     pub(crate) permit: Permit,
 }
@@ -244,7 +246,7 @@ impl Worker {
 
     /// The last look at the allow-list, then the bytes leave.
     fn submit(&self, link: &mut Link<Context>, job: Job, reply: oneshot::Sender<Answer>) {
-        let Job { lun, cdb, buffer, cells, permit } = job;
+        let Job { lun, cdb, buffer, exchangeable, cells, permit } = job;
         let context = Context { reply, cells, permit };
         if let Err(source) = Role::SourceDisk.check(&cdb) {
             let target = self.portal.target.clone();
@@ -253,7 +255,8 @@ impl Worker {
         }
         context.cells.sent(cdb.opcode());
         let deadline = link.now().saturating_add(self.portal.command_timeout);
-        let command = Command { context, lun: lun.0, cdb: cdb.padded(), buffer, deadline };
+        let (lun, cdb) = (lun.0, cdb.padded());
+        let command = Command { context, lun, cdb, buffer, exchangeable, deadline };
         if let Err(command) = link.connection.submit(command) {
             // The link ended between the question and the command.
             let error = session_error("sending a command", &self.portal, IscsiError::Disconnected);

@@ -41,7 +41,8 @@ impl Meter {
     pub(crate) fn run(&mut self, place: usize, run: &Run) {
         let step = clean(run.step.as_deref().unwrap_or(state_word(run.state)));
         if run.state.is_final() {
-            return self.done(place, state_word(run.state));
+            let whole = matches!(run.state, RunState::Succeeded | RunState::Warning);
+            return self.done(place, whole, state_word(run.state));
         }
         match &run.progress {
             Some(progress) => {
@@ -73,14 +74,16 @@ impl Meter {
         }
     }
 
-    /// Nothing more will come at `place`.
-    pub(crate) fn done(&mut self, place: usize, word: &str) {
+    /// Nothing more will come at `place`; `whole`: all of it was done.
+    pub(crate) fn done(&mut self, place: usize, whole: bool, word: &str) {
         match self {
             Self::Quiet => {}
             Self::Bars(bars) if bars[place].is_finished() => {}
             Self::Bars(bars) => {
                 let bar = &bars[place];
-                bar.set_position(bar.length().unwrap_or(0));
+                if whole {
+                    bar.set_position(bar.length().unwrap_or(0));
+                }
                 bar.abandon_with_message(word.to_owned());
             }
             Self::Lines(lines) => lines[place].say(word, "", Instant::now()),
@@ -104,7 +107,7 @@ impl Line {
 fn bars(names: &[String]) -> Vec<ProgressBar> {
     let together = MultiProgress::new();
     let width = names.iter().map(|name| clean(name).chars().count()).max().unwrap_or(0);
-    let style = ProgressStyle::with_template("{prefix} {bar:24} {percent:>3} %  {wide_msg}")
+    let style = ProgressStyle::with_template("{prefix} {bar:16} {percent:>3} %  {wide_msg}")
         .expect("the template is a constant")
         .progress_chars("━╸─");
     let bar = |name: &String| {
@@ -119,7 +122,7 @@ fn figures(progress: &Progress) -> String {
     let (done, total) = (size(progress.done_bytes), size(progress.total_bytes));
     let rate = size(progress.rate_bytes_per_second);
     let left = progress.eta_seconds.map(|s| format!(", {} left", duration(s))).unwrap_or_default();
-    format!("{}, {done} of {total}, {rate}/s{left}", clean(&progress.disk))
+    format!("{done} of {total}, {rate}/s{left}, {}", clean(&progress.disk))
 }
 
 fn join(step: &str, figures: &str) -> String {

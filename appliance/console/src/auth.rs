@@ -8,12 +8,20 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-/// Lets a request through when it carries the token.
+/// Below `/api` nothing is answered without the token, known or not; the page holds no secret.
+pub(crate) fn is_guarded(path: &str) -> bool {
+    path.strip_prefix("/api").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Lets a request through when it needs no token or carries it.
 pub(crate) async fn require_token(
     State(secret): State<Secret>,
     request: Request,
     next: Next,
 ) -> Response {
+    if !is_guarded(request.uri().path()) {
+        return next.run(request).await;
+    }
     match bearer(request.headers()) {
         Some(token) if secret.matches(token) => next.run(request).await,
         Some(_) => refused("The token is not the one that this appliance expects.", true),

@@ -89,6 +89,14 @@ fn parse_body<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Result<T
             .into());
     }
     let text: &[u8] = if body.is_empty() { b"{}" } else { body };
+    // An array would fill the fields in their order: a body that names none of them.
+    if text.trim_ascii_start().first() != Some(&b'{') {
+        return Err(bad_request(
+            "bad-body",
+            "The body is not understood",
+            "It is not a JSON object.",
+        ));
+    }
     let mut from = serde_json::Deserializer::from_slice(text);
     let value = serde_path_to_error::deserialize(&mut from).map_err(|e| bad_body(&e))?;
     from.end()

@@ -24,22 +24,15 @@ use tokio::task::JoinSet;
 
 /// Everything the server answers.
 pub(crate) fn router<E: Engine>(engine: Arc<E>, secret: Secret, limits: BodyLimits) -> Router {
-    let api = endpoints::<E>(limits)
+    endpoints::<E>(limits)
         .router
-        .fallback(not_found)
-        .method_not_allowed_fallback(method_not_allowed)
-        .layer(from_fn_with_state(secret, auth::require_token));
-    Router::new()
-        .nest(PREFIX, api)
         .merge(assets::router())
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
+        .layer(from_fn_with_state(secret, auth::require_token))
         .layer(from_fn(finish))
         .with_state(engine)
 }
-
-/// Below it, nothing is answered without a token, known or not.
-const PREFIX: &str = "/api";
 
 /// The table of `api`, with what each row does.
 fn endpoints<E: Engine>(limits: BodyLimits) -> Routes<E> {
@@ -127,8 +120,7 @@ impl<E: Engine> Routes<E> {
             let call = Call::<P>::parse(request, limits).await?;
             in_a_task(P::INFO.method, run(engine, call)).await
         };
-        let path = P::INFO.path.strip_prefix(PREFIX).unwrap_or(P::INFO.path);
-        self.router = self.router.route(path, on(filter(P::INFO.method), handler));
+        self.router = self.router.route(P::INFO.path, on(filter(P::INFO.method), handler));
         self.rows.push(P::INFO);
         self
     }
@@ -223,6 +215,6 @@ mod tests {
         rows.sort_by_key(|row| row.name);
         table.sort_by_key(|row| row.name);
         assert_eq!(rows, table);
-        assert!(table.iter().all(|row| row.path.starts_with(PREFIX)));
+        assert!(table.iter().all(|row| auth::is_guarded(row.path)));
     }
 }

@@ -73,7 +73,7 @@ pub(crate) fn restore(
     let mut meter = Meter::new(show, std::slice::from_ref(&detail.summary.vm.name));
     let restore = Restore { client, point, disk, output, force };
     let done = restore.run(known.capacity_bytes, &mut meter)?;
-    meter.done(0, "restored");
+    meter.done(0, true, "restored");
     let text = format!(
         "disk {disk} of {} is restored to {}: {}, {} of it data\n",
         clean(&detail.summary.vm.name),

@@ -179,7 +179,8 @@ impl Engine for Scripted {
                 "file-unknown",
                 "The recovery point has no such file",
                 format!("Recovery point {id} has no file '{name}'."),
-            ));
+            )
+            .next_step("Take the name from 'holdfast point show'."));
         }
         let (sender, chunks) = mpsc::channel(1);
         sender.try_send(Ok(Bytes::from_static(points::VMX))).unwrap();

@@ -1,0 +1,194 @@
+//! The commands against the console with a scripted engine: output, exit status, refusals.
+#![allow(missing_docs)]
+
+#[path = "../../console/tests/engine/mod.rs"]
+mod engine;
+mod tool;
+#[path = "../../console/tests/wire/mod.rs"]
+mod wire;
+
+use engine::points::{FREE, LOCKED};
+use serde_json::json;
+use tool::Tool;
+use wire::Server;
+
+fn start() -> (Server, Tool) {
+    let server = Server::with(console::Limits::default(), 30);
+    let tool = Tool::new(server.address);
+    (server, tool)
+}
+
+#[test]
+fn lists_are_the_api_s_own_types() {
+    let (_server, tool) = start();
+    let (status, vms) = tool.json(&["vm", "list"]);
+    assert_eq!((status, vms["items"].as_array().unwrap().len()), (0, 3));
+    let vms: api::Page<api::VmSummary> = serde_json::from_value(vms).unwrap();
+    assert_eq!(vms.items[2], engine::vms::all()[0], "sorted by name");
+    let (_, points) = tool.json(&["point", "list"]);
+    assert_eq!(points["items"].as_array().unwrap().len(), 33);
+    let (_, points) = tool.json(&["point", "list", "--vm", "web01"]);
+    assert_eq!(points["items"][0]["id"], FREE.to_string());
+    let (_, status) = tool.json(&["status"]);
+    assert_eq!(status["state"], "degraded");
+    let (_, detail) = tool.json(&["point", "show", &FREE.to_string()]);
+    assert_eq!(detail["disks"].as_array().unwrap().len(), engine::disks::DISKS.len());
+}
+
+#[test]
+fn text_shows_the_lock_in_words() {
+    let (_server, tool) = start();
+    let list = tool.run(&["point", "list", "--vm", "db01"]);
+    assert!(list.out.contains("governance, at least until 2031-05-01T12:00:00Z"), "{}", list.out);
+    let vms = tool.run(&["vm", "list"]);
+    assert!(vms.out.contains("network (the datastore lies on NFS, not on a LUN)"), "{}", vms.out);
+    for command in [&["status"] as &[&str], &["run", "list"], &["point", "show", "a1"]] {
+        let ran = tool.run(command);
+        assert_eq!((ran.status, ran.err.as_str()), (0, ""), "{command:?}");
+        assert!(!ran.out.is_empty());
+    }
+}
+
+#[test]
+fn a_backup_waits_for_all_its_runs() {
+    let (_server, tool) = start();
+    let (status, done) = tool.json(&["backup", "run", "web01", "db01"]);
+    let states: Vec<_> = done["runs"].as_array().unwrap().iter().map(|run| &run["state"]).collect();
+    assert_eq!((status, states), (0, vec![&json!("succeeded"), &json!("warning")]));
+    assert_eq!(done["runs"][0]["result"]["kind"], "backup");
+}
+
+#[test]
+fn one_failed_run_fails_the_command_and_hides_no_other() {
+    let (_server, tool) = start();
+    let ran = tool.run(&["backup", "run", "legacy", "web01"]);
+    assert_eq!(ran.status, 1);
+    assert!(
+        ran.out.contains("legacy: backup failed") && ran.out.contains("web01: backup succeeded")
+    );
+    assert!(ran.out.contains("Exclude the disk"), "{}", ran.out);
+    assert!(ran.err.contains("legacy: reading from the SAN"), "{}", ran.err);
+    assert!(!ran.err.contains('\u{1b}'), "no terminal, no control characters");
+}
+
+#[test]
+fn no_wait_returns_with_the_runs() {
+    let (_server, tool) = start();
+    let (status, started) = tool.json(&["backup", "run", "legacy", "--full", "--no-wait"]);
+    assert_eq!((status, &started["runs"][0]["state"]), (0, &json!("queued")));
+    let id = started["runs"][0]["id"].as_str().unwrap();
+    let (_, run) = tool.json(&["run", "show", &id[..6]]);
+    assert_eq!(run["id"], id);
+}
+
+#[test]
+fn an_unknown_vm_starts_nothing() {
+    let (_server, tool) = start();
+    let (status, problem) = tool.json(&["backup", "run", "web01", "nobody"]);
+    assert_eq!((status, &problem["code"]), (1, &json!("vm-unknown")));
+    assert!(problem["detail"].as_str().unwrap().contains("nobody"));
+    let (_, runs) = tool.json(&["run", "list"]);
+    assert_eq!(runs["items"], json!([]));
+}
+
+#[test]
+fn damage_fails_the_verification() {
+    let (_server, tool) = start();
+    let (status, run) = tool.json(&["point", "verify", &FREE.to_string()]);
+    assert_eq!(
+        (status, &run["state"], &run["result"]["damage"]),
+        (0, &json!("succeeded"), &json!([]))
+    );
+    let ran = tool.run(&["point", "verify", &LOCKED.to_string()]);
+    assert_eq!(ran.status, 1);
+    assert!(ran.out.contains("damaged: disk 0, byte 5242880 to 6291456"), "{}", ran.out);
+}
+
+#[test]
+fn a_lock_is_a_refusal_with_a_status_of_its_own() {
+    let (_server, tool) = start();
+    let (status, problem) = tool.json(&["point", "delete", &LOCKED.to_string()]);
+    assert_eq!((status, &problem["code"]), (3, &json!("point-locked")));
+    assert_eq!(problem["lock"]["until"], "2031-05-01T12:00:00Z");
+    let ran = tool.run(&["point", "delete", "a2a2"]);
+    assert_eq!((ran.status, ran.out.as_str()), (3, ""));
+    assert!(ran.err.contains("locked in governance mode at least until 2031-05-01T12:00:00Z"));
+    let (status, _) = tool.json(&["point", "show", &LOCKED.to_string()]);
+    assert_eq!(status, 0, "it is still there");
+}
+
+#[test]
+fn a_free_point_is_deleted() {
+    let (_server, tool) = start();
+    let (status, deleted) = tool.json(&["point", "delete", "a1"]);
+    assert_eq!((status, &deleted["deleted"]), (0, &json!(FREE.to_string())));
+    assert_eq!(tool.run(&["point", "show", "a1"]).status, 1);
+}
+
+#[test]
+fn ids_may_be_abbreviated_when_they_stay_unique() {
+    let (_server, tool) = start();
+    let (_, point) = tool.json(&["point", "show", "A2A"]);
+    assert_eq!(point["id"], LOCKED.to_string());
+    // Thirty points have ids that begin with two digits of their number, from 00 to 1d.
+    let (status, problem) = tool.json(&["point", "show", "0"]);
+    assert_eq!((status, &problem["code"]), (1, &json!("ambiguous-id")));
+    for unknown in ["ff", "", "a1/../a2", "xyz"] {
+        let (status, problem) = tool.json(&["point", "delete", unknown]);
+        assert_eq!((status, &problem["code"]), (1, &json!("unknown-id")), "{unknown:?}");
+    }
+}
+
+#[test]
+fn usage_errors_have_a_status_of_their_own() {
+    let (_server, tool) = start();
+    for args in [
+        &[] as &[&str],
+        &["backup", "run"],
+        &["point", "restore", "a1"],
+        &["vm", "burn"],
+        &["status", "--token", "secret"],
+    ] {
+        assert_eq!(tool.run(args).status, 2, "{args:?}");
+    }
+    let no_token = tool.command(&["status", "--json"]).env_remove("HOLDFAST_TOKEN_FILE").output();
+    let no_token = tool::Ran::from(no_token.unwrap());
+    assert_eq!(no_token.status, 2);
+    assert!(no_token.out.contains("no-token-file") && no_token.out.contains("--token-file"));
+}
+
+#[test]
+fn a_wrong_token_is_a_failure_and_not_shown() {
+    let (_server, tool) = start();
+    let wrong = tool.path("wrong");
+    std::fs::write(&wrong, "this-is-a-token-that-nobody-expects").unwrap();
+    let (status, problem) = tool.json(&["status", "--token-file", tool::text(&wrong)]);
+    assert_eq!((status, &problem["status"]), (1, &json!(401)));
+    assert!(!problem.to_string().contains("nobody-expects"));
+    for content in ["", "two tokens", "a\nb"] {
+        std::fs::write(&wrong, content).unwrap();
+        let (status, problem) = tool.json(&["status", "--token-file", tool::text(&wrong)]);
+        assert_eq!((status, &problem["code"]), (1, &json!("token-file")), "{content:?}");
+    }
+}
+
+#[test]
+fn an_appliance_that_is_not_there_is_said_so() {
+    let (mut server, tool) = start();
+    server.stop();
+    let (status, problem) = tool.json(&["status"]);
+    assert_eq!((status, &problem["code"]), (1, &json!("no-answer")));
+    assert!(problem["detail"].as_str().unwrap().contains("/api/v1/status"));
+    assert!(problem["next_step"].as_str().unwrap().contains("holdfastd"));
+}
+
+#[test]
+fn completions_need_no_server() {
+    let (mut server, tool) = start();
+    server.stop();
+    for shell in ["bash", "zsh", "fish"] {
+        let ran = tool.run(&["completions", shell]);
+        assert_eq!(ran.status, 0);
+        assert!(ran.out.contains("holdfast") && ran.out.contains("restore"), "{shell}");
+    }
+}

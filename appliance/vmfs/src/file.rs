@@ -1,0 +1,187 @@
+//! A regular file: its map, its content when it is small, and whether it stood still.
+
+use crate::bytes::index;
+use crate::check;
+use crate::descriptor::{Descriptor, FileKind, Zla};
+use crate::error::{At, VmfsError};
+use crate::map::{Mapped, Target, append};
+use crate::pointers::{self, Placed, PointerCache};
+use crate::volume::Core;
+use std::fmt;
+use std::sync::Arc;
+
+/// An open file.
+///
+/// The order of work on a live volume: [`File::verify`], [`File::recheck`], read the data that
+/// [`File::map`] points to, [`File::recheck`] again. The device below must not answer from a
+/// cache of its own.
+pub struct File {
+    core: Arc<Core>,
+    descriptor: Descriptor,
+    pointers: PointerCache,
+}
+
+/// A hash of the descriptor and of all pointer blocks used so far: equal as long as a file is
+/// mapped the same way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Fingerprint(pub [u8; 32]);
+
+impl fmt::Debug for File {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("File")
+            .field("descriptor", &format_args!("{:#x}", self.descriptor.address))
+            .field("length", &self.descriptor.length)
+            .finish_non_exhaustive()
+    }
+}
+
+impl File {
+    pub(crate) fn new(core: Arc<Core>, descriptor: Descriptor) -> Self {
+        Self { core, descriptor, pointers: PointerCache::default() }
+    }
+
+    /// Bytes of the file.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        self.descriptor.length
+    }
+
+    /// What it is; only symbolic links and regular files can be opened.
+    #[must_use]
+    pub fn kind(&self) -> FileKind {
+        self.descriptor.kind
+    }
+
+    /// Seconds since 1970 of the last change, by the clock of a host.
+    #[must_use]
+    pub fn modified(&self) -> u32 {
+        self.descriptor.modified
+    }
+
+    /// Where the bytes `[offset, offset + length)` are, ascending, without gaps, neighbours
+    /// joined. Reads only the pointer blocks of the range; the answer has at most one part per
+    /// block of the range, so that the caller bounds it.
+    pub fn map(&self, offset: u64, length: u64) -> Result<Vec<Mapped>, VmfsError> {
+        let end = offset.saturating_add(length);
+        if end > self.length() {
+            return Err(VmfsError::BeyondEnd { offset, end, length: self.length() });
+        }
+        map_of(&self.core, &self.descriptor, &self.pointers, offset, end)
+    }
+
+    /// The whole content of a small file such as a `.vmx`; refused when it is larger than
+    /// `limit` bytes or has a part that is not understood.
+    pub fn read_small(&self, limit: usize) -> Result<Vec<u8>, VmfsError> {
+        let length = self.length();
+        if length > limit as u64 {
+            return Err(VmfsError::TooLarge { what: "file", length, limit: limit as u64 });
+        }
+        content_of(&self.core, &self.descriptor, &self.pointers)
+    }
+
+    /// Walks all pointer blocks and checks what the whole map must satisfy: counters of the
+    /// descriptor right, every block used once, and in use according to the volume's bitmaps.
+    /// Costs the reading of all pointer blocks and, for each 512 MiB of blocks, one bitmap.
+    pub fn verify(&self) -> Result<(), VmfsError> {
+        let mut claims = check::Claims::of_one_file();
+        check::walk(&self.core, &self.descriptor, &self.pointers, &mut claims)
+    }
+
+    /// The hash of the descriptor and of the pointer blocks used so far.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        let mut hash = blake3::Hasher::new();
+        hash.update(&self.descriptor.bytes);
+        for (offset, block) in self.pointers.visited() {
+            hash.update(&offset.to_le_bytes()).update(&block);
+        }
+        Fingerprint(hash.finalize().into())
+    }
+
+    /// Reads the descriptor and all used pointer blocks again and compares them byte for byte;
+    /// [`VmfsError::Moved`] when something is different.
+    pub fn recheck(&self) -> Result<(), VmfsError> {
+        self.core.recheck_descriptor(&self.descriptor)?;
+        for (offset, before) in self.pointers.visited() {
+            let now = pointers::read(&self.core.space, &self.core.system, offset)?;
+            if *blake3::hash(&now).as_bytes() != before {
+                return Err(VmfsError::Moved { structure: "pointer block", offset });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// All bytes of a directory; the caller has bounded its length.
+pub(crate) fn content(core: &Core, fd: &Descriptor) -> Result<Vec<u8>, VmfsError> {
+    content_of(core, fd, &PointerCache::default())
+}
+
+fn content_of(core: &Core, fd: &Descriptor, cache: &PointerCache) -> Result<Vec<u8>, VmfsError> {
+    let mut bytes = vec![0; index(fd.length)];
+    for part in map_of(core, fd, cache, 0, fd.length)? {
+        let start = index(part.file_offset);
+        let buffer = &mut bytes[start..start + index(part.length)];
+        match part.to {
+            Target::Lun(extent) => {
+                let at = At { structure: "file content", offset: extent.offset };
+                core.space.read_lun(at, extent, buffer)?;
+            }
+            Target::Hole | Target::Zero => {}
+            Target::Resident => buffer.copy_from_slice(fd.resident()),
+            Target::Unknown(reason) => {
+                return Err(VmfsError::UnknownContent { offset: part.file_offset, reason });
+            }
+        }
+    }
+    Ok(bytes)
+}
+
+fn map_of(
+    core: &Core,
+    fd: &Descriptor,
+    cache: &PointerCache,
+    offset: u64,
+    end: u64,
+) -> Result<Vec<Mapped>, VmfsError> {
+    let mut map = Vec::new();
+    if fd.zla == Zla::Resident && offset < end {
+        map.push(Mapped { file_offset: offset, length: end - offset, to: Target::Resident });
+        return Ok(map);
+    }
+    let mut position = offset;
+    while position < end {
+        let block = position >> fd.block_shift;
+        let step = pointers::find(&core.space, &core.system, fd, cache, block)?;
+        let next = block.saturating_add(step.blocks).saturating_mul(1 << fd.block_shift).min(end);
+        append_step(core, &mut map, position, next - position, step.placed)?;
+        position = next;
+    }
+    Ok(map)
+}
+
+fn append_step(
+    core: &Core,
+    map: &mut Vec<Mapped>,
+    file_offset: u64,
+    length: u64,
+    placed: Placed,
+) -> Result<(), VmfsError> {
+    let to = match placed {
+        Placed::Hole => Target::Hole,
+        Placed::Zero => Target::Zero,
+        Placed::Unknown(reason) => Target::Unknown(reason),
+        Placed::At { base, size } => {
+            let at = At { structure: "block", offset: base + file_offset % size };
+            let mut file_offset = file_offset;
+            for extent in core.space.translate(at, length)? {
+                let length = extent.length;
+                append(map, Mapped { file_offset, length, to: Target::Lun(extent) });
+                file_offset += length;
+            }
+            return Ok(());
+        }
+    };
+    append(map, Mapped { file_offset, length, to });
+    Ok(())
+}

@@ -156,6 +156,9 @@ impl Replay {
         let acknowledged = head.map_or(0, |head| head.size);
         let (mut leaves, mut tree, mut at) = (Vec::new(), Tree::default(), 0);
         let damaged = |number, problem: String| LedgerError::Damaged { number, problem };
+        if head.is_some_and(|head| head.size == 0 && head.root != tree.root()) {
+            return Err(LedgerError::Head { problem: "no leaves, and yet a root".into() });
+        }
         while at < bytes.len() {
             match take(repository, &mut tree, &bytes[at..]) {
                 Ok((data, length)) => {

@@ -146,6 +146,7 @@ impl Task {
         let place = data.append(point, &record)?;
         locked(&point.unsealed).insert(id, place);
         count(&self.disk.counters.new_chunks, 1);
+        count(&self.disk.counters.new_bytes, self.bytes.len() as u64);
         count(&self.disk.counters.bytes_stored, stored);
         Ok(place)
     }
@@ -188,6 +189,7 @@ impl DiskState {
             same_as_parent: get(&self.counters.same_as_parent),
             deduplicated: get(&self.counters.deduplicated),
             new_chunks: get(&self.counters.new_chunks),
+            new_bytes: get(&self.counters.new_bytes),
             bytes_in: get(&self.counters.bytes_in),
             bytes_stored: get(&self.counters.bytes_stored),
         }

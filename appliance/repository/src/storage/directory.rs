@@ -87,7 +87,12 @@ impl Storage for Directory {
     }
 
     fn create_dir(&self, path: &str) -> io::Result<()> {
-        DirBuilder::new().recursive(true).mode(0o700).create(self.path(path))
+        let path = self.path(path);
+        DirBuilder::new().recursive(true).mode(0o700).create(&path)?;
+        match path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            Some(parent) => File::open(parent)?.sync_all(),
+            None => File::open(".")?.sync_all(),
+        }
     }
 
     fn sync_dir(&self, path: &str) -> io::Result<()> {

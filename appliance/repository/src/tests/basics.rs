@@ -237,3 +237,32 @@ fn the_clock_goes_on_from_the_ledger() {
     let unknown = RecoveryPointId([9; 16]);
     assert_eq!(repository.delete(unknown, at(90_010)).unwrap_err().kind(), ErrorKind::NotFound);
 }
+
+#[test]
+fn sealed_segments_are_read_only_and_immutable_where_possible() {
+    let dir = TempDir::new().unwrap();
+    let options = crate::Options { immutable: true, ..options(1) };
+    Repository::create(dir.path(), &options, WallTime(START)).unwrap();
+    let (repository, _) = Repository::open(dir.path(), &options, at(0)).unwrap();
+    let (point, _) = backup(&repository, 1, &(1..20).collect(), None, 0, at(1)).unwrap();
+    let segments = || dir.path().join("segments").read_dir().unwrap().map(|e| e.unwrap().path());
+    let flags: Vec<_> = segments()
+        .map(|path| {
+            assert!(path.metadata().unwrap().permissions().readonly(), "{}", path.display());
+            rustix::fs::ioctl_getflags(std::fs::File::open(path).unwrap())
+        })
+        .collect();
+    assert!(flags.len() >= 2);
+    let set = |flags: &rustix::fs::IFlags| flags.contains(rustix::fs::IFlags::IMMUTABLE);
+    if flags.iter().all(|flags| flags.as_ref().is_ok_and(set)) {
+        for path in segments() {
+            assert!(std::fs::remove_file(&path).is_err(), "{}", path.display());
+            assert!(std::fs::OpenOptions::new().append(true).open(&path).is_err());
+        }
+    } else {
+        println!("SKIPPED: immutable attribute: this file system or user cannot set it");
+    }
+    // The store itself can take it away, once the lock has ended; so the directory can go too.
+    repository.delete(point.id, at(2)).unwrap();
+    assert_eq!(segments().count(), 0);
+}

@@ -3,3 +3,6 @@
 mod support;
 
 mod basics;
+mod crash;
+mod damage;
+mod full;

@@ -1,0 +1,160 @@
+//! Bits that flip, files that are cut, lost or exchanged: found, named, and never zeros instead.
+
+use super::support::{CHUNK, Image, at, backup, content, options, restores};
+use crate::storage::Storage;
+use crate::storage::sim::{Random, Sim};
+use crate::{Cell, Recovery, RecoveryPoint, Repository, StoreError};
+use format::BLOCK;
+use model::{ErrorKind, WallTime};
+use std::sync::Arc;
+
+fn stored(image: &Image) -> (Sim, RecoveryPoint) {
+    let sim = Sim::default();
+    let storage = Arc::new(sim.clone()) as Arc<dyn Storage>;
+    crate::open::create(&storage, &options(1), WallTime(1_700_000_000)).unwrap();
+    let (repository, _) = open(&sim).unwrap();
+    let (point, _) = backup(&repository, 1, image, None, 1000, at(1)).unwrap();
+    (sim, point)
+}
+
+fn open(sim: &Sim) -> Result<(Repository, Recovery), StoreError> {
+    Repository::open_on(Arc::new(sim.clone()), &options(1), at(0))
+}
+
+fn segments(sim: &Sim) -> Vec<String> {
+    sim.paths().into_iter().filter(|path| path.ends_with(".segment")).collect()
+}
+
+/// What a reader gets: every cell right, or an error; the number of errors.
+fn errors_when_reading(repository: &Repository, point: &RecoveryPoint, image: &Image) -> usize {
+    let Ok(disk) = repository.open_disk(point.id, 0) else { return image.len() };
+    let mut errors = 0;
+    for (cell, number) in disk.cells().zip(image) {
+        match cell {
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Corrupt, "{error:?}");
+                errors += 1;
+            }
+            Ok((_, Cell::Zero)) => assert_eq!(*number, 0, "zeros instead of data"),
+            Ok((_, Cell::Data(bytes))) => assert!(bytes == content(*number, CHUNK), "wrong data"),
+        }
+    }
+    errors
+}
+
+#[test]
+fn a_flipped_bit_in_any_sector_of_any_segment_is_found() {
+    let image: Image = (0..20).map(|n| n % 15).collect();
+    let (sim, point) = stored(&image);
+    let mut random = Random(7);
+    let mut found_by_reading = 0;
+    for path in segments(&sim) {
+        for sector in (0..sim.length(&path)).step_by(512) {
+            let at = sector + random.below(512);
+            let damaged = sim.copy();
+            damaged.flip(&path, at, 1 << random.below(8));
+            let what = format!("byte {at} of {path}");
+            let (repository, recovery) = open(&damaged).expect("segments are not the ledger");
+            let report = repository.verify(point.id, &mut |_| ()).unwrap();
+            assert!(!report.is_whole(), "{what}: verify finds nothing");
+            for damage in &report.damage {
+                let serial = u32::from_str_radix(&path[9..17], 16).unwrap();
+                assert!(damage.segment == serial || damage.cells.is_some(), "{what}: {damage:?}");
+            }
+            let errors = errors_when_reading(&repository, &point, &image);
+            found_by_reading += usize::from(errors > 0);
+            assert!(errors == 0 || recovery.damaged.is_empty(), "{what}: a frame is no cell");
+        }
+    }
+    assert!(found_by_reading > 500, "{found_by_reading}");
+}
+
+#[test]
+fn damage_to_one_chunk_names_its_cells_and_leaves_the_others() {
+    let image: Image = vec![1, 2, 3, 2, 0, 4];
+    let (sim, point) = stored(&image);
+    let path = &segments(&sim)[0];
+    // The second record of the first segment is content 2, in cells 1 and 3.
+    let record = BLOCK + (CHUNK / 2 + 4096).next_multiple_of(BLOCK);
+    sim.flip(path, record + 300, 0x80);
+    let (repository, _) = open(&sim).unwrap();
+    let report = repository.verify(point.id, &mut |_| ()).unwrap();
+    let cells: Vec<_> = report.damage.iter().map(|damage| damage.cells).collect();
+    assert_eq!(cells, [Some((1, 2)), Some((3, 4))]);
+    assert_eq!(errors_when_reading(&repository, &point, &image), 2);
+}
+
+#[test]
+fn a_damaged_footer_is_reported_and_the_point_stays_readable() {
+    let image: Image = (1..9).collect();
+    let (sim, point) = stored(&image);
+    for path in segments(&sim) {
+        let damaged = sim.copy();
+        damaged.flip(&path, damaged.length(&path) - 60, 1);
+        let (repository, recovery) = open(&damaged).unwrap();
+        assert_eq!(recovery.damaged.len(), 1, "{path}");
+        assert!(restores(&repository, point.id, &image), "{path}");
+        // A new run stores the chunks again instead of trusting that segment.
+        let (again, _) = backup(&repository, 2, &image, None, 0, at(5)).unwrap();
+        assert!(restores(&repository, again.id, &image), "{path}");
+    }
+}
+
+#[test]
+fn missing_short_and_exchanged_segments_are_found_at_the_start() {
+    let image: Image = (1..20).collect();
+    let (sim, point) = stored(&image);
+    let paths = segments(&sim);
+    let lost = sim.copy();
+    lost.remove_below(&paths[0]);
+    let short = sim.copy();
+    short.truncate(&paths[0], short.length(&paths[0]) - BLOCK);
+    let swapped = sim.copy();
+    swapped.exchange(&paths[0], &paths[1]);
+    for (what, disk, damaged) in [("lost", lost, 1), ("short", short, 1), ("swapped", swapped, 2)] {
+        let (repository, recovery) = open(&disk).unwrap();
+        assert_eq!(recovery.damaged.len(), damaged, "{what}");
+        let report = repository.verify(point.id, &mut |_| ()).unwrap();
+        assert!(!report.is_whole(), "{what}");
+    }
+}
+
+#[test]
+fn every_damaged_byte_of_the_ledger_is_refused_or_reported() {
+    let (sim, _) = stored(&vec![1, 2]);
+    for path in ["ledger/leaves", "ledger/head"] {
+        for at in 0..sim.length(path) {
+            let damaged = sim.copy();
+            damaged.flip(path, at, 4);
+            let error = open(&damaged).err().unwrap_or_else(|| panic!("byte {at} of {path}"));
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "byte {at} of {path}: {error:?}");
+        }
+        let damaged = sim.copy();
+        damaged.truncate(path, sim.length(path) - 1);
+        assert!(open(&damaged).is_err(), "{path} cut");
+        damaged.remove_below(path);
+        assert!(open(&damaged).is_err(), "{path} lost");
+    }
+}
+
+#[test]
+fn one_damaged_copy_of_the_header_is_reported_and_two_are_refused() {
+    let image = vec![1, 2];
+    let (sim, point) = stored(&image);
+    sim.flip("repository", 50, 1);
+    let (repository, recovery) = open(&sim).unwrap();
+    assert!(recovery.header_damaged);
+    assert!(restores(&repository, point.id, &image));
+    drop(repository);
+    sim.flip("repository", BLOCK + 50, 1);
+    assert_eq!(open(&sim).err().unwrap().kind(), ErrorKind::Corrupt);
+}
+
+#[test]
+fn foreign_files_are_left_alone() {
+    let (sim, _) = stored(&vec![1]);
+    sim.create("segments/notes.txt").unwrap();
+    let (_, recovery) = open(&sim).unwrap();
+    assert_eq!(recovery.foreign, ["notes.txt"]);
+    assert!(sim.paths().contains(&"segments/notes.txt".to_owned()));
+}

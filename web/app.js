@@ -27,8 +27,8 @@ function duration(seconds) {
 
 function time(text) {
   if (!text) return "";
-  const shown = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
-  return element("time", { dateTime: text, title: text }, shown.format(new Date(text)));
+  const format = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+  return element("time", { dateTime: text, title: text }, format.format(new Date(text)));
 }
 
 // --- Elements -----------------------------------------------------------------------------
@@ -47,7 +47,19 @@ const number = (text) => element("td", { className: "number" }, text);
 const row = (head, ...cells) =>
   element("tr", {}, element("th", { scope: "row" }, head), ...cells);
 
+const shown = new Map();
+
+// True once for each new value of a place: what has not changed is left alone, so that a text
+// selection survives a refresh and a screen reader does not hear the same again.
+function isNew(place, value) {
+  const text = JSON.stringify(value);
+  if (shown.get(place) === text) return false;
+  shown.set(place, text);
+  return true;
+}
+
 function fill(table, items, toRow, emptyText) {
+  if (!isNew(table, items)) return;
   const columns = table.tHead.rows[0].cells.length;
   const empty = element("tr", {}, element("td", { colSpan: columns, className: "empty" }, emptyText));
   table.tBodies[0].replaceChildren(...(items.length ? items.map(toRow) : [empty]));
@@ -71,11 +83,11 @@ async function load(path) {
 
 function showStatus(status) {
   const ok = status.state === "ok";
-  byId("health").replaceChildren(
+  if (isNew(byId("health"), [status.state, status.version])) byId("health").replaceChildren(
     word(ok ? "✓ Everything works" : "▲ Needs attention", ok ? "good" : "warn"),
     ` · version ${status.version}`,
   );
-  byId("reasons").replaceChildren(...status.reasons.map((reason) =>
+  if (isNew(byId("reasons"), status.reasons)) byId("reasons").replaceChildren(...status.reasons.map((reason) =>
     element("li", {}, word(reason.text, "warn"), " ", reason.next_step)));
   const { repository, vcenter } = status;
   const rows = [
@@ -215,7 +227,7 @@ function notice(...lines) {
 function askForToken(show) {
   byId("token-form").hidden = !show;
   byId("main").hidden = show;
-  if (show) byId("health").textContent = "Closed";
+  if (show && isNew(byId("health"), "closed")) byId("health").textContent = "Closed";
 }
 
 async function refreshAll() {

@@ -9,7 +9,7 @@ use engine::points::{FREE, LOCKED, PANIC, SLOW_DELETE};
 use model::ErrorKind;
 use serde_json::json;
 use std::io::Write;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use wire::{Answer, Server};
 
@@ -185,13 +185,16 @@ fn a_delete_goes_on_when_the_client_leaves() {
         engine::TOKEN
     );
     stream.write_all(request.as_bytes()).unwrap();
-    // Once another call has been answered, the delete has been read, too.
-    assert_eq!(server.get("/api/v1/status").status, 200);
+    wait_for(&server.engine.slow_delete_begun);
     drop(stream);
+    wait_for(&server.engine.slow_delete_done);
+}
+
+fn wait_for(flag: &AtomicBool) {
     let deadline = Instant::now() + Duration::from_secs(10);
-    while !server.engine.slow_delete_done.load(Ordering::SeqCst) {
-        assert!(Instant::now() < deadline, "the delete was dropped half-way");
-        std::thread::sleep(Duration::from_millis(20));
+    while !flag.load(Ordering::SeqCst) {
+        assert!(Instant::now() < deadline, "it did not happen");
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 

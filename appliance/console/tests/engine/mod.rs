@@ -33,7 +33,9 @@ pub struct Scripted {
     pace: Pace,
     points: Mutex<Vec<PointDetail>>,
     runs: Mutex<Vec<runs::Scripted>>,
-    /// Set when a delete that was told to take its time has ended.
+    /// Set when a delete that was told to take its time has begun.
+    pub slow_delete_begun: AtomicBool,
+    /// Set when it has ended.
     pub slow_delete_done: AtomicBool,
 }
 
@@ -43,6 +45,7 @@ impl Scripted {
             pace,
             points: Mutex::new(points),
             runs: Mutex::new(Vec::new()),
+            slow_delete_begun: AtomicBool::new(false),
             slow_delete_done: AtomicBool::new(false),
         }
     }
@@ -139,6 +142,7 @@ impl Engine for Scripted {
             return Err(EngineError::locked(id, lock));
         }
         if id == points::SLOW_DELETE {
+            self.slow_delete_begun.store(true, Ordering::SeqCst);
             tokio::time::sleep(std::time::Duration::from_millis(300)).await;
             self.slow_delete_done.store(true, Ordering::SeqCst);
         }

@@ -86,16 +86,17 @@ func standIn(arguments []string, in io.Reader, out io.Writer) error {
 
 // site is a running lab vCenter with one VM of one disk.
 type site struct {
-	t      *testing.T
-	line   announcement
-	lun    string // directory of the stand-in
-	config string
+	t    *testing.T
+	line announcement
+	lun  string // directory of the stand-in
 }
 
-func writeConfig(t *testing.T) (file, lun string) {
+// siteConfig is a site of one VM with one disk, on the stand-in's "LUN".
+func siteConfig(t *testing.T) *config.Config {
 	t.Helper()
 	t.Setenv("VCENTER_TEST_ROLE", "vmfs-tool")
-	lun = t.TempDir()
+	t.Setenv("GORACE", "atexit_sleep_ms=0") // else each run of the stand-in takes a second with -race
+	lun := t.TempDir()
 	for _, name := range []string{"web01-flat.vmdk", "truth.img"} {
 		if err := os.WriteFile(filepath.Join(lun, name), make([]byte, capacity), 0o600); err != nil {
 			t.Fatal(err)
@@ -105,7 +106,7 @@ func writeConfig(t *testing.T) (file, lun string) {
 	if err := os.WriteFile(filepath.Join(lun, "web01-flat.vmdk.map"), []byte(canned), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c := config.Config{
+	return &config.Config{
 		User: user, Password: password, APIVersion: "8.0.2.0",
 		Datastore: config.Datastore{
 			Name: "san01", NAA: trueNAA, VMFSUUID: trueUUID, Capacity: 1 << 30, Partition: 1,
@@ -123,22 +124,31 @@ func writeConfig(t *testing.T) (file, lun string) {
 			}},
 		}},
 	}
+}
+
+// writeConfig puts the configuration into the file that the program reads.
+func writeConfig(t *testing.T, c *config.Config) string {
+	t.Helper()
 	text, err := json.Marshal(c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	file = filepath.Join(t.TempDir(), "site.json")
+	file := filepath.Join(t.TempDir(), "site.json")
 	if err := os.WriteFile(file, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return file, lun
+	return file
 }
 
 // start runs the program inside the test; it ends with the test.
 func start(t *testing.T) *site {
 	t.Helper()
-	file, lun := writeConfig(t)
-	c, err := config.Load(file)
+	return startWith(t, siteConfig(t))
+}
+
+func startWith(t *testing.T, wanted *config.Config) *site {
+	t.Helper()
+	c, err := config.Load(writeConfig(t, wanted))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,7 +166,7 @@ func start(t *testing.T) *site {
 			t.Errorf("serve: %v", err)
 		}
 	})
-	s := &site{t: t, lun: lun, config: file}
+	s := &site{t: t, lun: c.Datastore.Image}
 	text, err := bufio.NewReader(reader).ReadBytes('\n')
 	if err != nil {
 		t.Fatalf("no announcement: %v", err)

@@ -332,7 +332,7 @@ func TestProcessEnds(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			file, _ := writeConfig(t)
+			file := writeConfig(t, siteConfig(t))
 			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 			defer cancel()
 			program := exec.CommandContext(ctx, os.Args[0], "-config", file, "-exit-on-stdin-eof")

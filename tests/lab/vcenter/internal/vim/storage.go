@@ -79,6 +79,10 @@ func (s *Site) createDatastore() error {
 			return err
 		}
 	}
+	// Only here, before anybody is connected: the simulator reads the summary without its lock.
+	summary := &s.datastore().Summary
+	summary.Type = string(types.HostFileSystemVolumeFileSystemTypeVMFS)
+	summary.Capacity, summary.FreeSpace = s.config.Datastore.Capacity, s.config.Datastore.Capacity/2
 	return nil
 }
 
@@ -109,13 +113,7 @@ func (s *Site) showStorage() {
 		})
 	}
 	ds := s.datastore()
-	summary := ds.Summary
-	summary.Type = string(types.HostFileSystemVolumeFileSystemTypeVMFS)
-	summary.Capacity, summary.FreeSpace = s.config.Datastore.Capacity, s.config.Datastore.Capacity/2
-	ctx.Map.AtomicUpdate(ctx, ds, []types.PropertyChange{
-		{Name: "info", Val: s.datastoreInfo(ds)},
-		{Name: "summary", Val: summary},
-	})
+	ctx.Map.AtomicUpdate(ctx, ds, []types.PropertyChange{{Name: "info", Val: s.datastoreInfo(ds)}})
 }
 
 // storageDevice is the host's list of LUNs: what the simulator had, and ours.

@@ -41,6 +41,8 @@ function element(name, properties, ...children) {
 }
 
 const word = (text, className) => element("span", { className }, text);
+const verdict = (isGood, good, bad) =>
+  isGood ? word(`✓ ${good}`, "good") : word(`✕ ${bad}`, "bad");
 const line = (...children) => element("p", {}, ...children);
 const cell = (...children) => element("td", {}, ...children);
 const number = (text) => element("td", { className: "number" }, text);
@@ -61,7 +63,8 @@ function isNew(place, value) {
 function fill(table, items, toRow, emptyText) {
   if (!isNew(table, items)) return;
   const columns = table.tHead.rows[0].cells.length;
-  const empty = element("tr", {}, element("td", { colSpan: columns, className: "empty" }, emptyText));
+  const words = element("td", { colSpan: columns, className: "empty" }, emptyText);
+  const empty = element("tr", {}, words);
   table.tBodies[0].replaceChildren(...(items.length ? items.map(toRow) : [empty]));
 }
 
@@ -87,14 +90,17 @@ function showStatus(status) {
     word(ok ? "✓ Everything works" : "▲ Needs attention", ok ? "good" : "warn"),
     ` · version ${status.version}`,
   );
-  if (isNew(byId("reasons"), status.reasons)) byId("reasons").replaceChildren(...status.reasons.map((reason) =>
-    element("li", {}, word(reason.text, "warn"), " ", reason.next_step)));
+  const reasonItem = (reason) =>
+    element("li", {}, word(reason.text, "warn"), " ", reason.next_step);
+  if (isNew(byId("reasons"), status.reasons)) {
+    byId("reasons").replaceChildren(...status.reasons.map(reasonItem));
+  }
   const { repository, vcenter } = status;
   const rows = [
     ["Repository", [`${size(repository.free_bytes)} of ${size(repository.capacity_bytes)} free, `,
       `${size(repository.stored_bytes)} stored in ${repository.segments} segments, `,
       `${repository.points} recovery points, in `, element("code", {}, repository.path)]],
-    ["vCenter", [vcenter.connected ? word("✓ connected", "good") : word("✕ not connected", "bad"),
+    ["vCenter", [verdict(vcenter.connected, "connected", "not connected"),
       ` · ${vcenter.full_name ?? ""} `, element("code", {}, vcenter.url),
       vcenter.error ? ` · ${vcenter.error}` : ""]],
     ["Clock", [time(status.wall_now)]],
@@ -112,7 +118,7 @@ function lag(status) {
 }
 
 function lunRow(lun) {
-  const state = lun.ready ? word("✓ ready", "good") : word(`✕ ${lun.error ?? "not ready"}`, "bad");
+  const state = verdict(lun.ready, "ready", lun.error ?? "not ready");
   return row(element("code", {}, lun.naa), cell(state), cell(lun.datastore ?? "not known"),
     number(size(lun.capacity_bytes)), cell(lun.target));
 }
@@ -120,8 +126,11 @@ function lunRow(lun) {
 // --- Runs ---------------------------------------------------------------------------------
 
 const RUN_STATES = {
-  queued: ["… queued", "busy"], running: ["▶ running", "busy"], succeeded: ["✓ succeeded", "good"],
-  warning: ["▲ succeeded with warnings", "warn"], failed: ["✕ failed", "bad"],
+  queued: ["… queued", "busy"],
+  running: ["▶ running", "busy"],
+  succeeded: ["✓ succeeded", "good"],
+  warning: ["▲ succeeded with warnings", "warn"],
+  failed: ["✕ failed", "bad"],
   cancelled: ["■ cancelled", "warn"],
 };
 
@@ -141,8 +150,8 @@ function progressOf(run) {
   if (!progress) return step;
   const share = progress.total_bytes > 0 ? progress.done_bytes / progress.total_bytes : 0;
   const left = progress.eta_seconds == null ? "" : `, ${duration(progress.eta_seconds)} left`;
-  const figures = `${progress.disk}: ${size(progress.done_bytes)} of ${size(progress.total_bytes)}, `
-    + `${size(progress.rate_bytes_per_second)}/s${left}`;
+  const done = `${size(progress.done_bytes)} of ${size(progress.total_bytes)}`;
+  const figures = `${progress.disk}: ${done}, ${size(progress.rate_bytes_per_second)}/s${left}`;
   const bar = element("progress", { max: 1, value: share });
   bar.setAttribute("aria-label", `${run.vm.name}, ${progress.disk}`);
   return [...step, bar, line(figures)];
@@ -150,7 +159,9 @@ function progressOf(run) {
 
 function outcome(run) {
   const lines = run.warnings.map((warning) => line(warning));
-  if (run.error) lines.push(line(`${run.error.title}. ${run.error.detail}`), line(run.error.next_step));
+  if (run.error) {
+    lines.push(line(`${run.error.title}. ${run.error.detail}`), line(run.error.next_step));
+  }
   const result = run.result;
   if (result?.kind === "backup") {
     lines.push(line(`Recovery point `, element("code", {}, result.point.slice(0, 12)),
@@ -176,8 +187,8 @@ function lockWords(lock) {
 
 function verifiedWords(verified) {
   if (!verified) return word("not yet", "soft");
-  const verdict = verified.intact ? word("✓ intact", "good") : word("✕ damaged", "bad");
-  return element("span", {}, verdict, " at ", time(verified.at));
+  const judged = verdict(verified.intact, "intact", "damaged");
+  return element("span", {}, judged, " at ", time(verified.at));
 }
 
 function pointRow(point) {
@@ -191,7 +202,9 @@ function pointRow(point) {
 // --- Virtual machines ---------------------------------------------------------------------
 
 const TRANSPORTS = {
-  san: ["✓ from the SAN", "good"], network: ["▲ over the network", "warn"], none: ["✕ not at all", "bad"],
+  san: ["✓ from the SAN", "good"],
+  network: ["▲ over the network", "warn"],
+  none: ["✕ not at all", "bad"],
 };
 
 function vmRow(vm) {

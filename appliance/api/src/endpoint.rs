@@ -115,7 +115,8 @@ pub fn percent_encoded(text: &str) -> String {
 
 macro_rules! endpoints {
     ($($(#[doc = $summary:literal])+
-       $name:ident: $method:ident $path:literal, $query:ty, $request:ty => $success:literal $response:ty;
+       $name:ident: $method:ident $path:literal,
+           $query:ty, $request:ty => $success:literal $response:ty;
     )+) => {
         $(
             $(#[doc = $summary])+
@@ -167,7 +168,8 @@ endpoints! {
     /// The raw image of a disk, or a range of it.
     GetDisk: Get "/points/{point}/disks/{disk}", Nothing, Nothing => 200 Raw;
     /// Where a disk has data; the rest is zero.
-    GetDataRanges: Get "/points/{point}/disks/{disk}/map", DataRangesQuery, Nothing => 200 DataRanges;
+    GetDataRanges: Get "/points/{point}/disks/{disk}/map",
+        DataRangesQuery, Nothing => 200 DataRanges;
     /// A small file of the VM, such as its `.vmx`.
     GetFile: Get "/points/{point}/files/{file}", Nothing, Nothing => 200 Raw;
 }

@@ -124,7 +124,10 @@ fn a_map_that_makes_no_sense_is_not_followed() {
         r#"{"capacity_bytes": 8192, "ranges": [{"offset": 4096, "length": 8192}], "next": null}"#,
         r#"{"capacity_bytes": 8192, "ranges": [{"offset": 0, "length": 0}], "next": null}"#,
         r#"{"capacity_bytes": 8192, "ranges": [], "next": 0}"#,
-        r#"{"capacity_bytes": 8192, "ranges": [{"offset": 18446744073709551615, "length": 9}], "next": null}"#,
+        concat!(
+            r#"{"capacity_bytes": 8192, "next": null, "#,
+            r#""ranges": [{"offset": 18446744073709551615, "length": 9}]}"#
+        ),
     ];
     for map in maps {
         let canned = Canned::start(move |path| match path {
@@ -141,9 +144,10 @@ fn a_map_that_makes_no_sense_is_not_followed() {
 #[test]
 fn bytes_of_another_range_are_not_taken() {
     let canned = Canned::start(|path| match path {
-        path if path.contains("/map") => ok(
-            r#"{"capacity_bytes": 8192, "ranges": [{"offset": 4096, "length": 4096}], "next": null}"#,
-        ),
+        path if path.contains("/map") => ok(concat!(
+            r#"{"capacity_bytes": 8192, "next": null, "#,
+            r#""ranges": [{"offset": 4096, "length": 4096}]}"#
+        )),
         // The whole image, or the wrong half of it, in the place of the range.
         path if path.contains("/disks/") => ok(&"x".repeat(4096)),
         _ => ok(&detail(8192)),
@@ -177,8 +181,8 @@ fn the_token_does_not_follow_a_redirect() {
     let other = Canned::start(|_| ok("{}"));
     let to = other.address;
     let canned = Canned::start(move |_| {
-        format!("HTTP/1.1 302 Found\r\nLocation: http://{to}/\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-            .into_bytes()
+        let head = "HTTP/1.1 302 Found\r\nContent-Length: 0\r\nConnection: close";
+        format!("{head}\r\nLocation: http://{to}/\r\n\r\n").into_bytes()
     });
     let (status, problem) = Tool::new(canned.address).json(&["status"]);
     assert_eq!((status, &problem["code"]), (1, &json!("bad-answer")));

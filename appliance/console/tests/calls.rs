@@ -181,7 +181,8 @@ fn a_delete_goes_on_when_the_client_leaves() {
     let server = Server::start();
     let mut stream = server.connect();
     let request = format!(
-        "DELETE /api/v1/points/{SLOW_DELETE} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\r\n",
+        "DELETE /api/v1/points/{SLOW_DELETE} HTTP/1.1\r\nHost: x\r\n\
+         Authorization: Bearer {}\r\n\r\n",
         engine::TOKEN
     );
     stream.write_all(request.as_bytes()).unwrap();

@@ -89,7 +89,8 @@ fn a_client_that_stops_reading_is_let_go() {
     let server = Server::with(limits, 0);
     let mut sleeper = server.connect();
     let request = format!(
-        "GET /api/v1/points/{FREE}/disks/5 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n\r\n"
+        "GET /api/v1/points/{FREE}/disks/5 HTTP/1.1\r\nHost: x\r\n\
+         Authorization: Bearer {TOKEN}\r\n\r\n"
     );
     sleeper.write_all(request.as_bytes()).unwrap();
     assert_eq!(server.get("/api/v1/status").status, 200);
@@ -119,7 +120,8 @@ fn the_end_waits_for_answers_and_cuts_off_the_rest() {
     let idle = server.connect();
     let mut busy = server.connect();
     let request = format!(
-        "GET /api/v1/points/{FREE}/disks/5 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n\r\n"
+        "GET /api/v1/points/{FREE}/disks/5 HTTP/1.1\r\nHost: x\r\n\
+         Authorization: Bearer {TOKEN}\r\n\r\n"
     );
     busy.write_all(request.as_bytes()).unwrap();
     busy.read_exact(&mut [0; 64]).unwrap();

@@ -1,0 +1,189 @@
+//! One session: a task that owns the link, and the handle through which commands reach it.
+//!
+//! A lost link is reinstated (same ISID, RFC 7143, 6.3.5) when the next command wants to be
+//! sent; commands that were in flight go back to their senders, who decide whether to repeat
+//! them. An idle session that lost its link stays quiet.
+
+mod reinstate;
+mod worker;
+
+use crate::counters::Cells;
+use crate::depth::Permit;
+use crate::link::Link;
+use crate::{PortalConfig, SanError};
+use bytes::BytesMut;
+use iscsi::{Agreed, Config, Outcome};
+use scsi::{Cdb, LunId};
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot};
+use worker::Worker;
+
+/// Orders that may wait before their senders do.
+const QUEUE: usize = 64;
+
+/// A command with everything that comes back with its answer.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) lun: LunId,
+    pub(crate) cdb: Cdb,
+    /// As long as the data that is asked for.
+    pub(crate) buffer: BytesMut,
+    /// Another buffer of the same length may come back.
+    pub(crate) exchangeable: bool,
+    pub(crate) cells: Arc<Cells>,
+    pub(crate) permit: Permit,
+}
+
+/// The answer to a job.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) buffer: BytesMut,
+    pub(crate) result: Result<Outcome, Failure>,
+    pub(crate) mark: Mark,
+}
+
+/// Two answers with the same mark saw the same LUN: no login and no unit attention between.
+/// It is set in the order in which the answers came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Mark {
+    /// Which login of the session; 1 is the first, 0 none.
+    epoch: u64,
+    attentions: u64,
+}
+
+/// Why a job was not answered by its device.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The link was lost while it was in flight; it may be sent again.
+    Lost(SanError),
+    /// It was not sent, and sending it again at once will not help.
+    NotSent(SanError),
+}
+
+#[derive(Debug)]
+enum Order {
+    Run(Job, oneshot::Sender<Answer>),
+    Logout(oneshot::Sender<()>),
+}
+
+/// What the link carries for each command.
+#[derive(Debug)]
+struct Context {
+    reply: oneshot::Sender<Answer>,
+    cells: Arc<Cells>,
+    permit: Permit,
+}
+
+/// Handle of a session.
+#[derive(Clone, Debug)]
+pub(crate) struct Session {
+    orders: mpsc::Sender<Order>,
+    portal: Arc<PortalConfig>,
+    agreed: Arc<Agreed>,
+}
+
+impl Session {
+    /// Connects, logs in and starts the session's task.
+    pub(crate) async fn login(portal: PortalConfig) -> Result<Self, SanError> {
+        check(&portal)?;
+        let isid = Config::random_isid(random()?);
+        let portal = Arc::new(portal);
+        let (link, agreed) = Link::login(&portal, login_config(&portal, isid)?).await?;
+        tracing::info!(portal = %portal.portal, target = %portal.target,
+            header_digest = agreed.header_digest, data_digest = agreed.data_digest, "logged in");
+        let (orders, queue) = mpsc::channel(QUEUE);
+        let worker = Worker { portal: Arc::clone(&portal), isid, queue, epoch: 1 };
+        tokio::spawn(worker.run(link, agreed.clone()));
+        Ok(Self { orders, portal, agreed: Arc::new(agreed) })
+    }
+
+    pub(crate) fn portal(&self) -> &PortalConfig {
+        &self.portal
+    }
+
+    /// What was agreed on at the first login.
+    pub(crate) fn agreed(&self) -> &Agreed {
+        &self.agreed
+    }
+
+    /// Sends a job on its way. The answer comes through the receiver.
+    pub(crate) async fn start(&self, job: Job) -> oneshot::Receiver<Answer> {
+        let (reply, answer) = oneshot::channel();
+        if let Err(mpsc::error::SendError(order)) = self.orders.send(Order::Run(job, reply)).await {
+            refuse(order, &self.logged_out());
+        }
+        answer
+    }
+
+    /// Ends the session; waits for commands in flight.
+    pub(crate) async fn logout(&self) {
+        let (done, waiting) = oneshot::channel();
+        if self.orders.send(Order::Logout(done)).await.is_ok() {
+            // An error says that the task is gone, and the session with it.
+            let _ = waiting.await;
+        }
+    }
+
+    pub(crate) fn logged_out(&self) -> SanError {
+        SanError::LoggedOut { target: self.portal.target.clone() }
+    }
+}
+
+/// Answers an order that will not be carried out.
+fn refuse(order: Order, error: &SanError) {
+    match order {
+        Order::Run(job, reply) => {
+            let result = Err(Failure::NotSent(error.clone()));
+            // Nobody listens any more: then nobody wants to know.
+            let _ = reply.send(Answer { buffer: job.buffer, result, mark: Mark::default() });
+        }
+        Order::Logout(done) => drop(done),
+    }
+}
+
+fn random<const N: usize>() -> Result<[u8; N], SanError> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(SanError::Random)?;
+    Ok(bytes)
+}
+
+fn check(portal: &PortalConfig) -> Result<(), SanError> {
+    let problem =
+        if !(4096..=4 << 20).contains(&portal.transfer) || !portal.transfer.is_multiple_of(4096) {
+            "transfer must be a multiple of 4096, at most 4 MiB"
+        } else if portal.lun_depth == 0 {
+            "lun_depth must be at least 1"
+        } else if portal.reconnect.attempts == 0 {
+            "reconnect.attempts must be at least 1"
+        } else {
+            return Ok(());
+        };
+    Err(SanError::Config { portal: portal.portal.clone(), problem })
+}
+
+/// The state machine's configuration, with fresh randomness for CHAP.
+pub(crate) fn login_config(portal: &PortalConfig, isid: [u8; 6]) -> Result<Config, SanError> {
+    let chap = match &portal.chap {
+        Some(chap) => {
+            let [identifier] = random()?;
+            Some(chap.for_login(random()?, identifier))
+        }
+        None => None,
+    };
+    Ok(Config {
+        initiator: portal.initiator.clone(),
+        target: Some(portal.target.clone()),
+        isid,
+        chap,
+        header_digest: portal.header_digest,
+        data_digest: portal.data_digest,
+        max_recv_data: portal.segment,
+        max_outstanding: portal.queue_depth,
+        timers: portal.timers,
+    })
+}
+
+/// A fresh ISID for a session that is not kept.
+pub(crate) fn fresh_isid() -> Result<[u8; 6], SanError> {
+    random().map(Config::random_isid)
+}

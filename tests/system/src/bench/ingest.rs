@@ -1,7 +1,7 @@
 //! A full backup's ingest of a disk image that lies in memory: chunks of 1 MiB, hashed,
 //! deduplicated, compressed with zstd 1, written and synced. The source is not measured.
 
-use super::{Measurement, example, in_turns, version};
+use super::{Measurement, example, in_turns, peer};
 use anyhow::{Context as _, Result, ensure};
 use lab::place::{fresh_directory, program};
 use lab::process::run;
@@ -36,7 +36,7 @@ pub fn against_borg() -> Result<Measurement> {
         name: "ingest.full.vs_borg",
         value: mine / theirs,
         unit: "ratio",
-        peer: version(&borg, "--version"),
+        peer: peer("borgbackup")?,
         note: format!(
             "ours {mine:.0} MiB/s, borg {theirs:.0} MiB/s; chunks fixed at 1 MiB, zstd 1, no \
              encryption, {}",
@@ -65,7 +65,7 @@ pub fn against_zstd() -> Result<Measurement> {
         name: "ingest.full.vs_zstd_limit",
         value: mine / theirs,
         unit: "ratio",
-        peer: version(&zstd, "--version").replace('*', "").trim().to_owned(),
+        peer: peer("zstd")?,
         note: format!(
             "ours {mine:.0} MiB/s, zstd -1 -T2 to nowhere {theirs:.0} MiB/s, {}",
             about(&image)?

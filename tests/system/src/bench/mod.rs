@@ -102,11 +102,11 @@ fn median(mut figures: Vec<f64>) -> f64 {
     figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// The first line of what a program says of its version.
-fn version(program: &Path, argument: &str) -> String {
-    let output = Command::new(program).arg(argument).output();
-    let said = output.map(|output| [output.stdout, output.stderr].concat()).unwrap_or_default();
-    String::from_utf8_lossy(&said).lines().next().unwrap_or("unknown version").trim().to_owned()
+/// A peer as Debian packages it: the package's name and version.
+fn peer(package: &str) -> Result<String> {
+    let format = "--showformat=${Package} ${Version}";
+    let output = lab::process::run(Command::new("dpkg-query").args(["--show", format, package]))?;
+    Ok(String::from_utf8(output)?.trim().to_owned())
 }
 
 /// An example program that Cargo has built beside the binaries.

@@ -1,6 +1,6 @@
 //! Sequential reads of a LUN: our initiator against libiscsi, on one and the same target.
 
-use super::{Measurement, example, in_turns, version};
+use super::{Measurement, example, in_turns, peer};
 use anyhow::{Context as _, Result};
 use lab::datastore::NAA;
 use lab::place::{fresh_directory, program, sparse_file};
@@ -26,14 +26,14 @@ pub fn against_libiscsi() -> Result<Measurement> {
     fill(&image)?;
     let lun = LunSpec { number: 1, image, naa: NAA.to_owned() };
     let tgt = Tgt::start(directory.path(), TgtSpec { chap: None, luns: vec![lun] })?;
-    let peer = program("iscsi-perf", "libiscsi-bin")?;
+    let perf = program("iscsi-perf", "libiscsi-bin")?;
     let ours = example("san-bench")?;
-    let (mine, theirs) = in_turns(|| our_rate(&ours, &tgt), || peer_rate(&peer, &tgt))?;
+    let (mine, theirs) = in_turns(|| our_rate(&ours, &tgt), || peer_rate(&perf, &tgt))?;
     Ok(Measurement {
         name: "san.seq_read.vs_libiscsi",
         value: mine / theirs,
         unit: "ratio",
-        peer: format!("libiscsi {}", version(&peer, "-V").replace("iscsi-perf version ", "")),
+        peer: peer("libiscsi-bin")?,
         note: format!(
             "ours {mine:.0} MiB/s, iscsi-perf {theirs:.0} MiB/s; {} KiB, {DEPTH} in flight, \
              no digests, tgtd on loopback from memory",

@@ -39,7 +39,11 @@ pub enum SanError {
         source: Box<SanError>,
     },
     /// The device answered with an error.
-    #[error("{operation} on LUN {lun} of {target}: {status}{}{}", shown(sense.as_ref()), hint(*advice))]
+    #[error(
+        "{operation} on LUN {lun} of {target}: {status}{}{}",
+        shown(sense.as_ref()),
+        hint(*advice)
+    )]
     Device {
         /// What was being done.
         operation: &'static str,

@@ -50,7 +50,8 @@ impl Role {
 /// A command that the role may not send. A fault of ours: nothing was sent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "operation {opcode:02x}h (service action {service_action:02x?}) is not allowed for {role:?}; nothing was sent"
+    "operation {opcode:02x}h (service action {service_action:02x?}) is not allowed for {role:?}; \
+     nothing was sent"
 )]
 pub struct ForbiddenCdb {
     /// Who wanted to send it.

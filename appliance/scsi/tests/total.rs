@@ -54,6 +54,7 @@ proptest! {
     ) {
         let mut bytes = vec![code];
         bytes.extend(&rest);
-        prop_assert_eq!(Sense::decode(&bytes).is_ok(), rest.len() >= if code < 0x72 { 2 } else { 3 });
+        let needed = if code < 0x72 { 2 } else { 3 };
+        prop_assert_eq!(Sense::decode(&bytes).is_ok(), rest.len() >= needed);
     }
 }

@@ -1,0 +1,198 @@
+//! One backup run: the straight line, and its way back when it breaks.
+
+use crate::error::RunError;
+use crate::journal::{Intent, Journal};
+use crate::locate::{Located, blocking, locate};
+use crate::ports::{
+    DiskCounts, DiskView, Fabric, Hypervisor, PointDraft, PointSink, Store, VmView,
+};
+use crate::preflight::{covered, find_datastore, parse_path, preflight};
+use crate::progress::{Progress, StepState};
+use crate::session::Session;
+use crate::sweep::undo;
+use model::{Consistency, DiskIdentity, ReadMode, RecoveryPointId, RunId, VmUuid, WallTime};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a run may be told.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Read everything allocated even where an incremental is possible.
+    pub full: bool,
+    /// Pause before metadata that does not fit is looked at again; doubled each time.
+    pub map_pause: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { full: false, map_pause: Duration::from_millis(500) }
+    }
+}
+
+/// What became of one disk.
+#[derive(Clone, Debug)]
+pub struct DiskReport {
+    /// Which.
+    pub identity: DiskIdentity,
+    /// Its label.
+    pub label: String,
+    /// What was read and why.
+    pub mode: ReadMode,
+    /// Areas that change tracking reported; for a full, allocated areas.
+    pub changed_areas: usize,
+    /// Their bytes.
+    pub changed_bytes: u64,
+    /// Bytes read from the SAN.
+    pub bytes_read: u64,
+    /// What the store did.
+    pub counts: DiskCounts,
+}
+
+/// What became of a run.
+#[derive(Clone, Debug)]
+pub struct BackupReport {
+    /// The committed point.
+    pub point: RecoveryPointId,
+    /// Its disks.
+    pub disks: Vec<DiskReport>,
+}
+
+/// The parts that a run works with.
+pub struct Backup<H, F, S> {
+    /// vCenter or a host.
+    pub hypervisor: Arc<H>,
+    /// The SAN.
+    pub fabric: Arc<F>,
+    /// The repository.
+    pub store: S,
+    /// What must be undone.
+    pub journal: Arc<Journal>,
+    /// The wall clock, for the times that people read.
+    pub wall: fn() -> WallTime,
+}
+
+impl<H: Hypervisor, F: Fabric, S: Store> Backup<H, F, S> {
+    /// Backs up one VM. Whatever happens, the snapshot is removed or stays in the journal.
+    pub async fn run(
+        &self,
+        vm: &VmUuid,
+        run: RunId,
+        settings: Settings,
+        progress: &Arc<Progress>,
+    ) -> Result<BackupReport, RunError> {
+        let result = self.begin(vm, run, settings, progress).await;
+        progress.end(if result.is_ok() { StepState::Done } else { StepState::Failed });
+        result
+    }
+
+    async fn begin(
+        &self,
+        vm: &VmUuid,
+        run: RunId,
+        settings: Settings,
+        progress: &Arc<Progress>,
+    ) -> Result<BackupReport, RunError> {
+        let started = (self.wall)();
+        progress.step("preflight");
+        let vm = self.hypervisor.vm(vm).await?;
+        preflight(&vm)?;
+        if !vm.cbt_enabled && vm.cbt_supported && vm.snapshots.is_empty() {
+            progress.detail("change tracking switched on");
+            self.hypervisor.enable_cbt(&vm).await?;
+        }
+        let intent = Intent { run, vm: vm.identity.clone(), snapshot: format!("holdfast-{run}") };
+        self.journal.open(intent.clone()).map_err(RunError::Journal)?;
+
+        progress.step("snapshot");
+        let result = self.with_snapshot(&vm, &intent, started, settings, progress).await;
+        self.clean_up(&intent, progress, result).await
+    }
+
+    /// Removes the snapshot. A failure to do so is a warning when there is a point to keep: the
+    /// journal still knows the snapshot, and the next sweep tries again.
+    async fn clean_up(
+        &self,
+        intent: &Intent,
+        progress: &Progress,
+        result: Result<BackupReport, RunError>,
+    ) -> Result<BackupReport, RunError> {
+        if result.is_ok() {
+            progress.step("remove snapshot");
+        }
+        if let Err(error) = undo(&*self.hypervisor, &self.journal, intent).await {
+            let text = model::chain(&error);
+            tracing::error!(run = %intent.run, vm = %intent.vm.name, %text, "snapshot stays");
+            progress.warn(format!(
+                "snapshot '{}' could not be removed ({text}); it is tried again at the next sweep",
+                intent.snapshot
+            ));
+        }
+        result
+    }
+
+    async fn with_snapshot(
+        &self,
+        vm: &VmView,
+        intent: &Intent,
+        started: WallTime,
+        settings: Settings,
+        progress: &Arc<Progress>,
+    ) -> Result<BackupReport, RunError> {
+        let description = format!("temporary, of a Holdfast backup; run {}", intent.run);
+        let snapshot = self.hypervisor.create_snapshot(vm, &intent.snapshot, &description).await?;
+        let disks = self.hypervisor.snapshot_disks(vm, &snapshot).await?;
+        let covered = covered(&disks, progress)?;
+
+        progress.step("locate");
+        let volumes = self.locate_all(vm, &covered).await?;
+        let session = Session {
+            backup: self,
+            vm,
+            snapshot: &snapshot,
+            volumes,
+            disks: &disks,
+            settings,
+            progress,
+        };
+        let previous = session.previous().await?;
+        let consistency = if vm.powered_on { Consistency::Crash } else { Consistency::PoweredOff };
+        let draft = PointDraft { vm: vm.identity.clone(), run: intent.run, consistency, started };
+        let store = self.store.clone();
+        let mut point = blocking("the store", move || store.begin(draft)).await??;
+        let mut reports = Vec::new();
+        for disk in &covered {
+            let (report, given_back) = session.disk(disk, previous.as_ref(), point).await?;
+            reports.push(report);
+            point = given_back;
+        }
+        point = session.attach_configuration(point).await?;
+        point = session.attach_record(point, &reports, previous.as_ref()).await?;
+        session.still_the_same().await?;
+
+        progress.step("commit");
+        let finished = (self.wall)();
+        let id = blocking("the store", move || point.commit(finished)).await??;
+        progress.detail(format!("recovery point {id}"));
+        Ok(BackupReport { point: id, disks: reports })
+    }
+
+    async fn locate_all(
+        &self,
+        vm: &VmView,
+        disks: &[DiskView],
+    ) -> Result<BTreeMap<String, Located>, RunError> {
+        let views = self.hypervisor.datastores().await?;
+        let mut volumes = BTreeMap::new();
+        let paths = disks.iter().map(|disk| &disk.identity.path).chain([&vm.vmx_path]);
+        for path in paths {
+            let name = parse_path(path)?.datastore;
+            if let Entry::Vacant(place) = volumes.entry(name) {
+                let view = find_datastore(&views, place.key(), path)?;
+                place.insert(locate(&*self.fabric, view).await?);
+            }
+        }
+        Ok(volumes)
+    }
+}

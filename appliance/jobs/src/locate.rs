@@ -1,0 +1,214 @@
+//! From a path such as `[san01] web01/web01.vmdk` to the files on the LUN that hold the disk.
+//!
+//! Identity comes first: the LUN is found by the name the hypervisor gives it, and the volume on
+//! it must carry the UUID the hypervisor gives the datastore. Otherwise nothing is read.
+
+use crate::error::RunError;
+use crate::plan::Stretch;
+use crate::ports::{DatastoreView, Fabric, SourceLun};
+use block::{ReadAt, Source};
+use model::{DiskRange, NaaName};
+use std::sync::Arc;
+use vmfs::{Target, VmfsError, Volume};
+
+/// Largest descriptor, `.vmx` or `.nvram` that is read; real ones are far smaller.
+const SMALL_FILE_MAX: usize = 4 << 20;
+
+/// `[datastore] path` in two parts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DatastorePath {
+    /// The datastore's name.
+    pub datastore: String,
+    /// The path in it, without a leading slash.
+    pub path: String,
+}
+
+impl DatastorePath {
+    /// The parts of `text`; `None` when it is not of this form.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (datastore, path) = text.strip_prefix('[')?.split_once(']')?;
+        let path = path.trim_start().trim_start_matches('/');
+        let whole = !datastore.is_empty() && !path.is_empty();
+        whole.then(|| Self { datastore: datastore.into(), path: path.into() })
+    }
+
+    /// The name without folders.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.path.rsplit_once('/').map_or(&self.path, |(_, name)| name)
+    }
+
+    /// The path of a file that stands beside this one.
+    #[must_use]
+    pub fn beside(&self, name: &str) -> String {
+        match self.path.rsplit_once('/') {
+            Some((folder, _)) => format!("{folder}/{name}"),
+            None => name.into(),
+        }
+    }
+}
+
+/// A datastore whose LUNs and volume are the ones the hypervisor means.
+#[derive(Clone)]
+pub struct Located {
+    /// The datastore's name.
+    pub datastore: String,
+    /// The volume on the LUNs.
+    pub volume: Arc<Volume>,
+    /// The LUNs, in the order of `LunExtent::device`.
+    pub luns: Arc<[Arc<dyn SourceLun>]>,
+}
+
+/// Finds the LUNs of a datastore by name, opens the volume and compares its UUID.
+pub async fn locate<F: Fabric>(fabric: &F, view: &DatastoreView) -> Result<Located, RunError> {
+    let no_path = |reason: String| RunError::NoSanPath { disk: format!("[{}]", view.name), reason };
+    let vmfs = view.vmfs.as_ref().ok_or_else(|| {
+        no_path(format!("datastore type {} cannot be read over the SAN", view.kind))
+    })?;
+    let mut luns = Vec::new();
+    for (device, _) in &vmfs.extents {
+        let name: NaaName = device.parse().map_err(|_| {
+            no_path(format!("the name '{device}' does not identify a LUN beyond its host"))
+        })?;
+        luns.push(fabric.lun(&name).await?);
+    }
+    let readers: Vec<Arc<dyn ReadAt>> = luns.iter().map(|lun| lun.blocking()).collect();
+    let volume = blocking("opening a volume", move || Volume::open(readers))
+        .await?
+        .map_err(|source| RunError::Datastore { path: format!("[{}]", view.name), source })?;
+    same_volume(view, &vmfs.uuid, &volume)?;
+    Ok(Located { datastore: view.name.clone(), volume: Arc::new(volume), luns: luns.into() })
+}
+
+fn same_volume(view: &DatastoreView, expected: &str, volume: &Volume) -> Result<(), RunError> {
+    let found = volume.info().uuid.to_string();
+    if found.eq_ignore_ascii_case(expected) {
+        return Ok(());
+    }
+    let lun = view.vmfs.iter().flat_map(|vmfs| &vmfs.extents).map(|(name, _)| name.as_str());
+    Err(RunError::Identity {
+        lun: lun.collect::<Vec<_>>().join(", "),
+        datastore: view.name.clone(),
+        difference: format!(
+            "the hypervisor gives the volume UUID {expected}, the LUN carries {found}; \
+             check that the LUN presented to this box is not a copy"
+        ),
+    })
+}
+
+/// A flat disk on a located datastore.
+pub struct FlatDisk {
+    /// Path of the descriptor.
+    pub descriptor_path: String,
+    /// The descriptor as it stands on the datastore.
+    pub descriptor: Vec<u8>,
+    /// What the descriptor says.
+    disk: vmdk::Disk,
+    /// Its extent files, in the descriptor's order, and their paths.
+    files: Vec<(String, vmfs::File)>,
+}
+
+impl FlatDisk {
+    /// Opens the descriptor and the files it names; checks their lengths and, as far as the
+    /// format allows, every structure that maps them. Blocks.
+    pub fn open(volume: &Volume, path: &DatastorePath) -> Result<Self, RunError> {
+        let descriptor = small_file(volume, &path.path)?;
+        let disk = vmdk::Disk::parse(&descriptor)
+            .map_err(|source| RunError::Descriptor { path: path.path.clone(), source })?;
+        let mut files = Vec::new();
+        for name in &disk.files {
+            let file_path = path.beside(name);
+            let file = volume.open_file(&file_path).map_err(at(&file_path))?;
+            file.verify().map_err(at(&file_path))?;
+            files.push((file_path, file));
+        }
+        let lengths: Vec<u64> = files.iter().map(|(_, file)| file.length()).collect();
+        disk.check_files(&lengths)
+            .map_err(|source| RunError::Descriptor { path: path.path.clone(), source })?;
+        Ok(Self { descriptor_path: path.path.clone(), descriptor, disk, files })
+    }
+
+    /// Bytes of the disk.
+    #[must_use]
+    pub fn capacity(&self) -> u64 {
+        self.disk.capacity
+    }
+
+    /// Where the bytes of `range` lie, without a gap. Blocks; memory is bound by the range.
+    pub fn map(&self, range: DiskRange) -> Result<Vec<Stretch>, RunError> {
+        let mut stretches = Vec::new();
+        let mut at = range.offset;
+        let extents = self.disk.resolve(range).map_err(|source| RunError::Descriptor {
+            path: self.descriptor_path.clone(),
+            source,
+        })?;
+        for extent in extents {
+            let (path, file) = &self.files[extent.file];
+            for mapped in file.map(extent.offset, extent.length).map_err(self::at(path))? {
+                let range = DiskRange { offset: at, length: mapped.length };
+                let source = source_of(path, range, &mapped.to)?;
+                stretches.push(Stretch { range, source });
+                at = range.end();
+            }
+        }
+        Ok(stretches)
+    }
+
+    /// Reads again every structure that the map was built from, and compares. Blocks.
+    pub fn recheck(&self) -> Result<(), RunError> {
+        for (path, file) in &self.files {
+            file.recheck().map_err(|source| match source {
+                VmfsError::Moved { .. } => RunError::Moved { what: path.clone() },
+                source => RunError::Datastore { path: path.clone(), source },
+            })?;
+        }
+        Ok(())
+    }
+}
+
+fn source_of(path: &str, range: DiskRange, target: &Target) -> Result<Source, RunError> {
+    let unknown = |reason: String| RunError::UnknownRange { path: path.into(), range, reason };
+    match target {
+        Target::Lun(extent) => Ok(Source::Lun(*extent)),
+        Target::Hole | Target::Zero => Ok(Source::Zero),
+        Target::Unknown(reason) => Err(unknown(reason.to_string())),
+        Target::Resident => Err(unknown("disk data inside the file descriptor".into())),
+    }
+}
+
+/// A small file of the datastore, whole. Blocks.
+pub fn small_file(volume: &Volume, path: &str) -> Result<Vec<u8>, RunError> {
+    volume.open_file(path).and_then(|file| file.read_small(SMALL_FILE_MAX)).map_err(at(path))
+}
+
+fn at(path: &str) -> impl Fn(VmfsError) -> RunError + '_ {
+    move |source| RunError::Datastore { path: path.into(), source }
+}
+
+/// Runs `work` on a thread that may block.
+pub async fn blocking<T, W>(what: &'static str, work: W) -> Result<T, RunError>
+where
+    T: Send + 'static,
+    W: FnOnce() -> T + Send + 'static,
+{
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|source| RunError::Thread { what, source: source.into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn datastore_paths_have_two_parts() {
+        let path = DatastorePath::parse("[san 01] web 01/web01.vmdk").unwrap();
+        assert_eq!((path.datastore.as_str(), path.path.as_str()), ("san 01", "web 01/web01.vmdk"));
+        assert_eq!(path.beside("x-flat.vmdk"), "web 01/x-flat.vmdk");
+        assert_eq!(DatastorePath::parse("[a] b").unwrap().beside("c"), "c");
+        for wrong in ["", "web01.vmdk", "[san01]", "[] x", "[san01"] {
+            assert_eq!(DatastorePath::parse(wrong), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! What a job needs from the outside, as traits: the drivers of L2 stand behind them.
+
+use block::ReadAt;
+use model::{
+    ChangeId, ChangedArea, Consistency, DiskIdentity, ErrorKind, NaaName, ReadMode,
+    RecoveryPointId, RunId, Transport, VmIdentity, VmUuid, WallTime,
+};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+/// Any error of a driver.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A future that may move between threads; used where a trait must be an object.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A driver could not do what a job asked for.
+#[derive(Debug, thiserror::Error)]
+#[error("{operation}")]
+pub struct PortError {
+    /// What can be done about it.
+    pub kind: ErrorKind,
+    /// What was tried, as a user would say it.
+    pub operation: String,
+    /// The driver's own error.
+    pub source: BoxError,
+}
+
+/// A VM as the hypervisor describes it now.
+#[derive(Clone, Debug)]
+pub struct VmView {
+    /// The hypervisor's handle (a managed object reference); opaque.
+    pub reference: String,
+    /// Who it is.
+    pub identity: VmIdentity,
+    /// Templates have no runs.
+    pub template: bool,
+    /// False when powered off or suspended.
+    pub powered_on: bool,
+    /// Change tracking can be switched on.
+    pub cbt_supported: bool,
+    /// Change tracking is on.
+    pub cbt_enabled: bool,
+    /// A previous snapshot was not merged; the VM must be consolidated first.
+    pub consolidation_needed: bool,
+    /// Names of the snapshots it has now.
+    pub snapshots: Vec<String>,
+    /// `[datastore] folder/name.vmx`.
+    pub vmx_path: String,
+    /// Its virtual disks.
+    pub disks: Vec<DiskView>,
+    /// What the hypervisor could not say about it; such a VM is not backed up as if it were whole.
+    pub problems: Vec<String>,
+}
+
+/// A virtual disk as the hypervisor describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiskView {
+    /// Who it is, and its change id when the view is that of a snapshot.
+    pub identity: DiskIdentity,
+    /// Such as 'Hard disk 1'.
+    pub label: String,
+    /// The snapshot does not cover it (independent, physical RDM, ...): the reason.
+    pub not_covered: Option<String>,
+    /// The disk is a delta over another one.
+    pub has_parent: bool,
+}
+
+/// A datastore and the LUNs it lies on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DatastoreView {
+    /// Its name, as it stands in disk paths.
+    pub name: String,
+    /// Type, such as `VMFS` or `NFS`.
+    pub kind: String,
+    /// What is known of its VMFS volume; `None`: no SAN path.
+    pub vmfs: Option<VmfsView>,
+}
+
+/// The volume of a datastore as the hypervisor knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VmfsView {
+    /// The file system's UUID in its text form.
+    pub uuid: String,
+    /// The LUNs, as (device name, partition number).
+    pub extents: Vec<(String, u32)>,
+}
+
+/// From when on changes are wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Since {
+    /// Everything that is allocated.
+    Allocated,
+    /// Changes after this id.
+    Change(ChangeId),
+}
+
+/// The hypervisor's answer about changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Changes {
+    /// The areas, ascending, checked, complete.
+    Areas(Vec<ChangedArea>),
+    /// Change tracking cannot answer; the reason is for people. The next read must be a full one.
+    Unusable(String),
+}
+
+/// vCenter or a host.
+pub trait Hypervisor: Send + Sync + 'static {
+    /// The VM with this instance UUID.
+    fn vm(&self, uuid: &VmUuid) -> impl Future<Output = Result<VmView, PortError>> + Send;
+    /// All datastores.
+    fn datastores(&self) -> impl Future<Output = Result<Vec<DatastoreView>, PortError>> + Send;
+    /// Switches change tracking on; it counts from the next snapshot on.
+    fn enable_cbt(&self, vm: &VmView) -> impl Future<Output = Result<(), PortError>> + Send;
+    /// Creates a snapshot without memory; returns its handle.
+    fn create_snapshot(
+        &self,
+        vm: &VmView,
+        name: &str,
+        description: &str,
+    ) -> impl Future<Output = Result<String, PortError>> + Send;
+    /// Handles of the VM's snapshots with exactly this name.
+    fn find_snapshots(
+        &self,
+        vm: &VmView,
+        name: &str,
+    ) -> impl Future<Output = Result<Vec<String>, PortError>> + Send;
+    /// The disks as the snapshot's own configuration names them, with their change ids.
+    fn snapshot_disks(
+        &self,
+        vm: &VmView,
+        snapshot: &str,
+    ) -> impl Future<Output = Result<Vec<DiskView>, PortError>> + Send;
+    /// Changed areas of one disk at the snapshot.
+    fn changes(
+        &self,
+        vm: &VmView,
+        snapshot: &str,
+        disk: &DiskIdentity,
+        since: &Since,
+    ) -> impl Future<Output = Result<Changes, PortError>> + Send;
+    /// Removes one snapshot, never its children, and merges its disks. A snapshot that is gone
+    /// already counts as removed.
+    fn remove_snapshot(
+        &self,
+        vm: &VmView,
+        snapshot: &str,
+    ) -> impl Future<Output = Result<(), PortError>> + Send;
+}
+
+/// One LUN of the SAN. There is no way to write to it.
+pub trait SourceLun: Send + Sync {
+    /// Bytes.
+    fn capacity(&self) -> u64;
+    /// Exactly `length` bytes from `offset` on, or an error.
+    fn read(&self, offset: u64, length: usize) -> BoxFuture<'_, Result<Vec<u8>, PortError>>;
+    /// Asks the LUN again who it is; an error when it is not what it was when it was found.
+    fn verify(&self) -> BoxFuture<'_, Result<(), PortError>>;
+    /// The same LUN for parsers; only for threads that may block.
+    fn blocking(&self) -> Arc<dyn ReadAt>;
+}
+
+/// The SAN as far as it is presented to this box.
+pub trait Fabric: Send + Sync + 'static {
+    /// The LUN with this name, or `NotFound` with what was seen instead.
+    fn lun(
+        &self,
+        name: &NaaName,
+    ) -> impl Future<Output = Result<Arc<dyn SourceLun>, PortError>> + Send;
+}
+
+/// The newest committed point of a VM, as far as the next run needs it.
+#[derive(Clone, Debug)]
+pub struct PreviousPoint {
+    /// Its id.
+    pub id: RecoveryPointId,
+    /// Its disks, in the point's own order.
+    pub disks: Vec<DiskIdentity>,
+}
+
+/// A new point.
+#[derive(Clone, Debug)]
+pub struct PointDraft {
+    /// Whose.
+    pub vm: VmIdentity,
+    /// By which run.
+    pub run: RunId,
+    /// State of the guest.
+    pub consistency: Consistency,
+    /// When the run began.
+    pub started: WallTime,
+}
+
+/// A disk of a new point.
+#[derive(Clone, Debug)]
+pub struct DiskDraft {
+    /// Which disk, with the change id of *this* point.
+    pub identity: DiskIdentity,
+    /// What is read of it.
+    pub mode: ReadMode,
+    /// How.
+    pub transport: Transport,
+    /// Cells that are not put come from this disk; without it they are zeros.
+    pub parent: Option<(RecoveryPointId, usize)>,
+}
+
+/// What the store did with a disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DiskCounts {
+    /// Bytes that were put, zeros not counted.
+    pub bytes_in: u64,
+    /// Of these, plain bytes that the store did not have yet.
+    pub new_bytes: u64,
+    /// Bytes that were added to segments.
+    pub bytes_stored: u64,
+    /// Cells put with data.
+    pub cells: u64,
+    /// Cells put as zeros, or found to be zeros.
+    pub zero_cells: u64,
+    /// Cells equal to the previous point's or to a chunk stored before.
+    pub known_cells: u64,
+}
+
+/// The repository, as a job sees it. Calls block: they belong on threads that may.
+pub trait Store: Clone + Send + Sync + 'static {
+    /// A point being written. Dropping it abandons the point.
+    type Point: PointSink;
+    /// Bytes of a grid cell.
+    fn chunk_size(&self) -> u64;
+    /// The newest committed point of this VM.
+    fn latest(&self, vm: &VmIdentity) -> Result<Option<PreviousPoint>, PortError>;
+    /// Begins a point.
+    fn begin(&self, draft: PointDraft) -> Result<Self::Point, PortError>;
+}
+
+/// A point being written; its disks come one after another.
+pub trait PointSink: Send + 'static {
+    /// A disk being written.
+    type Disk: DiskSink;
+    /// Begins the next disk.
+    fn disk(&mut self, draft: DiskDraft) -> Result<Self::Disk, PortError>;
+    /// Attaches a small file, such as the `.vmx`.
+    fn file(&mut self, name: &str, bytes: &[u8]) -> Result<(), PortError>;
+    /// Makes the point durable, visible and locked.
+    fn commit(self, finished: WallTime) -> Result<RecoveryPointId, PortError>;
+}
+
+/// A disk being written.
+pub trait DiskSink: Send + 'static {
+    /// The bytes of a cell. Blocks while the pipeline is full.
+    fn put(&self, cell: u64, bytes: Vec<u8>) -> Result<(), PortError>;
+    /// The cell is zeros now.
+    fn zero(&self, cell: u64) -> Result<(), PortError>;
+    /// Waits for all cells.
+    fn finish(self) -> Result<DiskCounts, PortError>;
+}

@@ -1,0 +1,61 @@
+//! What a run writes down about itself and keeps with its recovery point: figures for people,
+//! which no restore needs.
+
+use crate::backup::DiskReport;
+use api::{DiskStats, text};
+use model::{ReadMode, RecoveryPointId, Transport};
+use serde::{Deserialize, Serialize};
+
+/// The record, as a JSON file of the recovery point.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// The point whose unchanged cells this one shares.
+    #[serde(default, with = "text::display_option")]
+    pub previous: Option<RecoveryPointId>,
+    /// The disks.
+    pub disks: Vec<DiskRecord>,
+}
+
+/// Figures of one disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskRecord {
+    /// `VirtualDevice.key`.
+    pub key: i32,
+    /// How much was read, and why.
+    pub read: ReadMode,
+    /// The way the bytes came.
+    pub transport: Transport,
+    /// Figures of its backup.
+    pub stats: DiskStats,
+}
+
+impl RunRecord {
+    /// Name of the file.
+    pub const FILE: &str = "holdfast-run.json";
+
+    /// The record of these disks.
+    #[must_use]
+    pub fn of(disks: &[DiskReport], previous: Option<RecoveryPointId>) -> Self {
+        Self { previous, disks: disks.iter().map(DiskRecord::of).collect() }
+    }
+
+    /// From the file's bytes; unknown fields are ignored.
+    pub fn parse(bytes: &[u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(bytes)
+    }
+}
+
+impl DiskRecord {
+    fn of(disk: &DiskReport) -> Self {
+        let incremental = disk.mode == ReadMode::Incremental;
+        let stats = DiskStats {
+            read_bytes: disk.bytes_read,
+            changed_areas: if incremental { disk.changed_areas as u64 } else { 0 },
+            changed_bytes: if incremental { disk.changed_bytes } else { 0 },
+            cells: disk.counts.cells,
+            stored_bytes: disk.counts.bytes_stored,
+        };
+        let (key, read) = (disk.identity.key, disk.mode.clone());
+        Self { key, read, transport: Transport::San, stats }
+    }
+}

@@ -1,0 +1,201 @@
+//! Runs against the world of `world`, broken at every step and driven by seeds.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+mod world;
+
+use jobs::{Backup, BackupReport, Journal, Progress, RunError, Settings, sweep};
+use model::{DiskRange, ReadMode, RunId, VmUuid, WallTime};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use world::{CAPACITY, Log, MemoryStore, San, World};
+
+type Bytes = Arc<Mutex<Vec<u8>>>;
+
+struct Rig {
+    world: Arc<World>,
+    journal: Bytes,
+    runs: u8,
+}
+
+impl Rig {
+    fn new() -> Self {
+        Self { world: World::new(), journal: Bytes::default(), runs: 0 }
+    }
+
+    fn journal(&self) -> Arc<Journal> {
+        let log = Log(Arc::clone(&self.world), Arc::clone(&self.journal));
+        Arc::new(Journal::load(Box::new(log)).unwrap())
+    }
+
+    async fn backup(&mut self, progress: &Arc<Progress>) -> Result<BackupReport, RunError> {
+        self.runs += 1;
+        let backup: Backup<World, San, MemoryStore> = Backup {
+            hypervisor: Arc::clone(&self.world),
+            fabric: Arc::new(San(Arc::clone(&self.world))),
+            store: self.world.store.clone(),
+            journal: self.journal(),
+            wall: || WallTime(1_800_000_000),
+        };
+        let settings = Settings { full: false, map_pause: Duration::from_millis(1) };
+        let vm = VmUuid("50 01".into());
+        backup.run(&vm, RunId([self.runs; 16]), settings, progress).await
+    }
+
+    /// Backs up; what the guest saw at the snapshot must be what the point holds.
+    async fn backup_and_compare(&mut self, context: &str) -> BackupReport {
+        let progress = Arc::new(Progress::default());
+        let before = self.world.state.lock().unwrap().truth.clone();
+        let report = self.backup(&progress).await.unwrap_or_else(|error| {
+            panic!("{context}: {}", model::chain(&error));
+        });
+        let point = self.world.store.points.lock().unwrap().last().unwrap().clone();
+        assert_eq!(point.id, report.point);
+        assert!(point.image() == before, "{context}: the image differs from the truth");
+        assert!(self.world.state.lock().unwrap().snapshots.is_empty(), "{context}");
+        assert!(self.journal().pending().is_empty(), "{context}");
+        report
+    }
+}
+
+#[tokio::test]
+async fn a_full_then_an_incremental_hold_what_the_guest_saw() {
+    let mut rig = Rig::new();
+    let full = rig.backup_and_compare("full").await;
+    assert!(matches!(full.disks[0].mode, ReadMode::Full { .. }));
+    assert_eq!(full.disks[0].bytes_read, 3 << 20, "only what is allocated is read");
+
+    rig.world.guest_write(5 << 20, &[9; 5000]); // into a hole
+    rig.world.guest_write(1 << 20, &[8; 100]);
+    let incremental = rig.backup_and_compare("incremental").await;
+    assert_eq!(incremental.disks[0].mode, ReadMode::Incremental);
+    assert_eq!((incremental.disks[0].changed_areas, incremental.disks[0].bytes_read), (2, 2 << 20));
+
+    let points = rig.world.store.points.lock().unwrap();
+    let names: Vec<_> = points[1].files.keys().map(String::as_str).collect();
+    assert_eq!(names, ["holdfast-run.json", "web01.nvram", "web01.vmdk", "web01.vmx"]);
+}
+
+#[tokio::test]
+async fn broken_at_every_call_nothing_is_left_and_nothing_is_wrong() {
+    let mut calls_of_a_good_run = None;
+    for fail_at in 0.. {
+        let mut rig = Rig::new();
+        rig.backup_and_compare("first").await;
+        rig.world.guest_write(7 << 20, &[5; 3000]);
+        let truth = {
+            let mut state = rig.world.state.lock().unwrap();
+            state.calls = 0;
+            state.log.clear();
+            state.fail_at = Some(fail_at);
+            state.truth.clone()
+        };
+        let result = rig.backup(&Arc::new(Progress::default())).await;
+
+        let (calls, what) = {
+            let mut state = rig.world.state.lock().unwrap();
+            state.fail_at = None;
+            (state.calls, state.log.get(fail_at).cloned().unwrap_or_default())
+        };
+        let context = format!("call {fail_at} ({what}) failed");
+        {
+            let points = rig.world.store.points.lock().unwrap();
+            assert_eq!(points.len(), 1 + usize::from(result.is_ok()), "{context}");
+            assert!(points.last().unwrap().image() == truth || result.is_err(), "{context}");
+        }
+        // A restart: what could not be undone is undone now.
+        let journal = rig.journal();
+        let left = rig.world.state.lock().unwrap().snapshots.len();
+        assert!(left == 0 || !journal.pending().is_empty(), "{context}: a forgotten snapshot");
+        for swept in sweep(&*rig.world, &journal).await {
+            swept.outcome.unwrap_or_else(|error| panic!("{context}: {error}"));
+        }
+        assert!(rig.world.state.lock().unwrap().snapshots.is_empty(), "{context}");
+        rig.backup_and_compare(&format!("{context}; the next run")).await;
+
+        if fail_at >= calls {
+            calls_of_a_good_run = Some(calls);
+            break;
+        }
+    }
+    assert!(calls_of_a_good_run.unwrap() > 30, "the run makes its calls");
+}
+
+#[tokio::test]
+async fn random_guests_are_held_exactly() {
+    let first = std::env::var("HOLDFAST_SEED").ok().and_then(|text| text.parse().ok());
+    let seeds = first.map_or(0..12, |seed: u64| seed..seed + 1);
+    for seed in seeds {
+        let mut dice = Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+        let mut rig = Rig::new();
+        for step in 0..8 {
+            for _ in 0..dice.below(5) {
+                let length = 1 + dice.below(70_000);
+                let offset = dice.below(CAPACITY - length);
+                let bytes = vec![u8::try_from(dice.below(256)).unwrap(); length as usize];
+                rig.world.guest_write(offset, &bytes);
+            }
+            if dice.below(6) == 0 {
+                let mut state = rig.world.state.lock().unwrap();
+                state.epoch += 1; // change tracking was reset
+                state.changes.clear();
+            }
+            rig.backup_and_compare(&format!("HOLDFAST_SEED={seed} step {step}")).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn another_epoch_is_read_in_full_and_said() {
+    let mut rig = Rig::new();
+    rig.backup_and_compare("first").await;
+    rig.world.state.lock().unwrap().epoch += 1;
+    let report = rig.backup_and_compare("after the reset").await;
+    let ReadMode::Full { reason } = &report.disks[0].mode else { panic!("{report:?}") };
+    assert!(reason.contains("epoch"), "{reason}");
+}
+
+#[tokio::test]
+async fn allocated_over_a_hole_is_never_taken_for_zeros() {
+    let mut rig = Rig::new();
+    let lie = DiskRange { offset: 9 << 20, length: 4096 };
+    rig.world.state.lock().unwrap().lie = Some(lie);
+    let error = rig.backup(&Arc::new(Progress::default())).await.unwrap_err();
+    assert!(matches!(error, RunError::Disagreement { first, .. } if first == lie), "{error}");
+    assert!(rig.world.store.points.lock().unwrap().is_empty());
+    assert!(rig.world.state.lock().unwrap().snapshots.is_empty());
+}
+
+#[tokio::test]
+async fn a_disk_that_moves_while_it_is_read_is_not_kept() {
+    let mut rig = Rig::new();
+    rig.world.state.lock().unwrap().moves_after = Some(1);
+    let result = rig.backup(&Arc::new(Progress::default())).await;
+    assert!(matches!(result, Err(RunError::Moved { .. })), "{result:?}");
+    assert!(rig.world.store.points.lock().unwrap().is_empty());
+    assert!(rig.world.state.lock().unwrap().snapshots.is_empty());
+}
+
+#[tokio::test]
+async fn a_cancelled_run_cleans_up() {
+    let mut rig = Rig::new();
+    let progress = Arc::new(Progress::default());
+    progress.cancel();
+    let error = rig.backup(&progress).await.unwrap_err();
+    assert!(matches!(error, RunError::Cancelled), "{error}");
+    assert!(rig.world.state.lock().unwrap().snapshots.is_empty());
+    assert!(rig.journal().pending().is_empty());
+    assert!(rig.world.store.points.lock().unwrap().is_empty());
+}
+
+/// xorshift64: enough to scatter writes, and the same on every machine.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % end
+    }
+}

@@ -1,0 +1,148 @@
+//! The hypervisor of the world.
+
+use super::{CAPACITY, World};
+use jobs::ports::{
+    Changes, DatastoreView, DiskView, Hypervisor, PortError, Since, VmView, VmfsView,
+};
+use model::{ChangeId, DiskIdentity, VmIdentity, VmUuid};
+
+const NAA: &str = "naa.624a9370cdef0123456789abcdef0123";
+
+impl World {
+    fn disk(&self, change_id: Option<ChangeId>) -> DiskView {
+        DiskView {
+            identity: DiskIdentity {
+                key: 2000,
+                uuid: "6000C29a".into(),
+                path: "[san01] web01/web01.vmdk".into(),
+                capacity: CAPACITY,
+                change_id,
+            },
+            label: "Hard disk 1".into(),
+            not_covered: None,
+            has_parent: false,
+        }
+    }
+}
+
+impl Hypervisor for World {
+    async fn vm(&self, uuid: &VmUuid) -> Result<VmView, PortError> {
+        self.call("vm")?;
+        let state = self.state.lock().unwrap();
+        Ok(VmView {
+            reference: "vm-1".into(),
+            identity: VmIdentity {
+                uuid: uuid.clone(),
+                name: "web01".into(),
+                server_uuid: "vc".into(),
+            },
+            template: false,
+            powered_on: true,
+            cbt_supported: true,
+            cbt_enabled: state.cbt_enabled,
+            consolidation_needed: false,
+            snapshots: state.snapshots.iter().map(|(_, name, _)| name.clone()).collect(),
+            vmx_path: "[san01] web01/web01.vmx".into(),
+            disks: vec![self.disk(None)],
+            problems: Vec::new(),
+        })
+    }
+
+    async fn datastores(&self) -> Result<Vec<DatastoreView>, PortError> {
+        self.call("datastores")?;
+        let vmfs = VmfsView { uuid: self.uuid(), extents: vec![(NAA.into(), 1)] };
+        Ok(vec![DatastoreView { name: "san01".into(), kind: "VMFS".into(), vmfs: Some(vmfs) }])
+    }
+
+    async fn enable_cbt(&self, _vm: &VmView) -> Result<(), PortError> {
+        self.call("enable CBT")?;
+        self.state.lock().unwrap().cbt_enabled = true;
+        Ok(())
+    }
+
+    async fn create_snapshot(
+        &self,
+        _vm: &VmView,
+        name: &str,
+        _description: &str,
+    ) -> Result<String, PortError> {
+        self.call("create snapshot")?;
+        let mut state = self.state.lock().unwrap();
+        state.sequence += 1;
+        let handle = format!("snapshot-{}", state.sequence);
+        let truth = state.truth.clone();
+        state.snapshots.push((handle.clone(), name.into(), truth));
+        drop(state);
+        // The answer can be lost although the snapshot was made.
+        self.call("answer to create snapshot")?;
+        Ok(handle)
+    }
+
+    async fn find_snapshots(&self, _vm: &VmView, name: &str) -> Result<Vec<String>, PortError> {
+        self.call("find snapshots")?;
+        let state = self.state.lock().unwrap();
+        let same = state.snapshots.iter().filter(|(_, other, _)| other == name);
+        Ok(same.map(|(handle, _, _)| handle.clone()).collect())
+    }
+
+    async fn snapshot_disks(
+        &self,
+        _vm: &VmView,
+        _snapshot: &str,
+    ) -> Result<Vec<DiskView>, PortError> {
+        self.call("snapshot disks")?;
+        let mut state = self.state.lock().unwrap();
+        let change_id = ChangeId(format!("52 {:02x}/{}", state.epoch, state.sequence));
+        let disk = self.disk(state.cbt_enabled.then_some(change_id));
+        if let Some(looks) = state.moves_after.as_mut() {
+            *looks -= 1;
+            if *looks == 0 {
+                state.moves_after = None;
+                state.sequence += 1;
+            }
+        }
+        Ok(vec![disk])
+    }
+
+    async fn changes(
+        &self,
+        _vm: &VmView,
+        _snapshot: &str,
+        _disk: &DiskIdentity,
+        since: &Since,
+    ) -> Result<Changes, PortError> {
+        self.call("changes")?;
+        let mut state = self.state.lock().unwrap();
+        let Since::Change(id) = since else { return Ok(Changes::Areas(state.allocated())) };
+        let (epoch, sequence) = id.0.rsplit_once('/').unwrap();
+        if epoch != format!("52 {:02x}", state.epoch) {
+            return Ok(Changes::Unusable("the epoch is another one".into()));
+        }
+        let sequence: u64 = sequence.parse().unwrap();
+        let mut areas: Vec<_> = state
+            .changes
+            .iter()
+            .filter(|(when, _)| *when >= sequence)
+            .map(|(_, area)| *area)
+            .collect();
+        areas.sort();
+        areas.dedup_by(|next, kept| {
+            let joins = next.offset <= kept.end();
+            if joins {
+                kept.length = kept.length.max(next.end() - kept.offset);
+            }
+            joins
+        });
+        Ok(Changes::Areas(areas))
+    }
+
+    async fn remove_snapshot(&self, _vm: &VmView, snapshot: &str) -> Result<(), PortError> {
+        self.call("remove snapshot")?;
+        let mut state = self.state.lock().unwrap();
+        state.snapshots.retain(|(handle, _, _)| handle != snapshot);
+        if state.snapshots.is_empty() {
+            state.merge();
+        }
+        Ok(())
+    }
+}

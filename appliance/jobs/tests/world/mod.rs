@@ -1,0 +1,231 @@
+//! A world in memory around a run: a VM with one disk on a real VMFS volume (made by the
+//! formatter of `fakes`), a hypervisor with snapshots and change tracking, a store. Any call can
+//! be made to fail by its number, so that a test can break a run at every step.
+
+mod hypervisor;
+mod store;
+
+pub use store::MemoryStore;
+
+use block::{ReadAt, ReadError};
+use fakes::vmfs::{Provisioning, Volume, VolumeSpec};
+use jobs::journal::JournalLog;
+use jobs::ports::{BoxError, BoxFuture, Fabric, PortError, SourceLun};
+use model::{DiskRange, ErrorKind, NaaName};
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use tempfile::TempDir;
+
+/// Bytes of the VM's disk.
+pub const CAPACITY: u64 = 24 << 20;
+const FLAT: &str = "web01/web01-flat.vmdk";
+const DESCRIPTOR: &str = "# Disk DescriptorFile\nversion=1\nCID=fffffffe\nparentCID=ffffffff\n\
+    createType=\"vmfs\"\n\n# Extent description\nRW 49152 VMFS \"web01-flat.vmdk\"\n\n\
+    # The Disk Data Base\n#DDB\nddb.adapterType = \"lsilogic\"\nddb.thinProvisioned = \"1\"\n";
+
+/// What a test may look at and turn.
+pub struct State {
+    /// What the guest sees.
+    pub truth: Vec<u8>,
+    /// Snapshots as (handle, name, what the guest saw at that moment).
+    pub snapshots: Vec<(String, String, Vec<u8>)>,
+    /// Change tracking: epoch, sequence, and (sequence, area) of each write.
+    pub epoch: u32,
+    pub sequence: u64,
+    pub changes: Vec<(u64, DiskRange)>,
+    pub cbt_enabled: bool,
+    /// Writes that wait for the snapshot to be removed.
+    pub delta: Vec<(u64, Vec<u8>)>,
+    /// Called allocated although nothing is there.
+    pub lie: Option<DiskRange>,
+    /// Looks at the snapshot's disks after which somebody else makes a snapshot.
+    pub moves_after: Option<usize>,
+    /// Number of calls so far, and the one that fails.
+    pub calls: usize,
+    pub fail_at: Option<usize>,
+    /// Names of the calls, for failure messages.
+    pub log: Vec<String>,
+    volume: Volume,
+}
+
+pub struct World {
+    pub state: Mutex<State>,
+    pub store: MemoryStore,
+    image: PathBuf,
+    _dir: TempDir,
+}
+
+impl World {
+    pub fn new() -> Arc<Self> {
+        let dir = tempfile::tempdir().unwrap();
+        let image = dir.path().join("lun.img");
+        let raw = dir.path().join("raw.img");
+        let mut truth = vec![0; usize::try_from(CAPACITY).unwrap()];
+        for (index, byte) in truth[..3 << 20].iter_mut().enumerate() {
+            *byte = u8::try_from(index % 251).unwrap();
+        }
+        std::fs::write(&raw, &truth[..3 << 20]).unwrap();
+        File::options().write(true).open(&raw).unwrap().set_len(CAPACITY).unwrap();
+        let mut volume = VolumeSpec::new(640 << 20, "san01").create(&image).unwrap();
+        volume.add_dir("web01").unwrap();
+        volume.add_file("web01/web01.vmdk", DESCRIPTOR.as_bytes()).unwrap();
+        volume.add_file("web01/web01.vmx", b"nvram = \"web01.nvram\"\n").unwrap();
+        volume.add_file("web01/web01.nvram", &[7; 8684]).unwrap();
+        volume.add_disk_from_raw(FLAT, &raw, Provisioning::Thin).unwrap();
+        volume.flush().unwrap();
+        let state = State {
+            truth,
+            snapshots: Vec::new(),
+            epoch: 1,
+            sequence: 0,
+            changes: Vec::new(),
+            cbt_enabled: false,
+            delta: Vec::new(),
+            lie: None,
+            moves_after: None,
+            calls: 0,
+            fail_at: None,
+            log: Vec::new(),
+            volume,
+        };
+        let store = MemoryStore::default();
+        let world =
+            Arc::new(Self { state: Mutex::new(state), store: store.clone(), image, _dir: dir });
+        store.attach(&world);
+        world
+    }
+
+    /// A guest writes: to the base, or to a delta while there is a snapshot.
+    pub fn guest_write(&self, offset: u64, bytes: &[u8]) {
+        let mut state = self.state.lock().unwrap();
+        let at = usize::try_from(offset).unwrap();
+        state.truth[at..at + bytes.len()].copy_from_slice(bytes);
+        if state.snapshots.is_empty() {
+            state.to_base(offset, bytes);
+        } else {
+            state.delta.push((offset, bytes.to_vec()));
+        }
+    }
+
+    pub fn uuid(&self) -> String {
+        self.state.lock().unwrap().volume.facts().unwrap().vmfs_uuid
+    }
+
+    /// Counts a call; the one that was chosen fails.
+    pub fn call(&self, name: &str) -> Result<(), PortError> {
+        let mut state = self.state.lock().unwrap();
+        let number = state.calls;
+        state.calls += 1;
+        state.log.push(name.into());
+        if state.fail_at == Some(number) {
+            return Err(PortError {
+                kind: ErrorKind::Retryable,
+                operation: name.into(),
+                source: "broken by the test".into(),
+            });
+        }
+        Ok(())
+    }
+}
+
+impl State {
+    fn to_base(&mut self, offset: u64, bytes: &[u8]) {
+        self.volume.write(FLAT, offset, bytes).unwrap();
+        self.volume.flush().unwrap();
+        let area = DiskRange { offset, length: bytes.len() as u64 };
+        self.changes.push((self.sequence, area));
+    }
+
+    pub fn merge(&mut self) {
+        for (offset, bytes) in std::mem::take(&mut self.delta) {
+            self.to_base(offset, &bytes);
+        }
+    }
+
+    pub fn allocated(&mut self) -> Vec<DiskRange> {
+        let ranges = self.volume.allocated(FLAT).unwrap();
+        let mut areas: Vec<_> = ranges
+            .iter()
+            .map(|range| DiskRange { offset: range.offset, length: range.length })
+            .collect();
+        areas.extend(self.lie);
+        areas.sort();
+        areas
+    }
+}
+
+/// The LUN, read from its image. Every read is a call that can fail.
+struct Lun {
+    world: Arc<World>,
+    file: Arc<File>,
+}
+
+pub struct San(pub Arc<World>);
+
+impl Fabric for San {
+    async fn lun(&self, _name: &NaaName) -> Result<Arc<dyn SourceLun>, PortError> {
+        self.0.call("find the LUN")?;
+        let file = Arc::new(File::open(&self.0.image).unwrap());
+        Ok(Arc::new(Lun { world: Arc::clone(&self.0), file }))
+    }
+}
+
+impl SourceLun for Lun {
+    fn capacity(&self) -> u64 {
+        ReadAt::size(&*self.file)
+    }
+
+    fn read(&self, offset: u64, length: usize) -> BoxFuture<'_, Result<Vec<u8>, PortError>> {
+        Box::pin(async move {
+            self.world.call("read data")?;
+            Ok(self.file.read_vec(offset, length).unwrap())
+        })
+    }
+
+    fn verify(&self) -> BoxFuture<'_, Result<(), PortError>> {
+        Box::pin(async move { self.world.call("verify the LUN") })
+    }
+
+    fn blocking(&self) -> Arc<dyn ReadAt> {
+        Arc::new(Self { world: Arc::clone(&self.world), file: Arc::clone(&self.file) })
+    }
+}
+
+impl ReadAt for Lun {
+    fn size(&self) -> u64 {
+        ReadAt::size(&*self.file)
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
+        let length = buffer.len() as u64;
+        self.world.call("read metadata").map_err(|error| ReadError::Device {
+            offset,
+            length,
+            kind: error.kind,
+            source: error.into(),
+        })?;
+        self.file.read_at(offset, buffer)
+    }
+}
+
+/// The journal's bytes, kept over 'restarts'. Appending is a call that can fail.
+#[derive(Clone)]
+pub struct Log(pub Arc<World>, pub Arc<Mutex<Vec<u8>>>);
+
+impl JournalLog for Log {
+    fn load(&self) -> Result<Vec<u8>, BoxError> {
+        Ok(self.1.lock().unwrap().clone())
+    }
+
+    fn append(&self, line: &[u8]) -> Result<(), BoxError> {
+        self.0.call("journal")?;
+        self.1.lock().unwrap().extend(line);
+        Ok(())
+    }
+
+    fn replace(&self, lines: &[u8]) -> Result<(), BoxError> {
+        *self.1.lock().unwrap() = lines.to_vec();
+        Ok(())
+    }
+}

@@ -1,0 +1,134 @@
+//! The store of the world: points in memory. Each call can fail.
+
+use super::World;
+use jobs::ports::{
+    DiskCounts, DiskDraft, DiskSink, PointDraft, PointSink, PortError, PreviousPoint, Store,
+};
+use model::{DiskIdentity, RecoveryPointId, VmIdentity, WallTime};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, Weak};
+
+pub const CHUNK: u64 = 1 << 20;
+
+#[derive(Clone)]
+pub struct StoredDisk {
+    pub identity: DiskIdentity,
+    pub cells: BTreeMap<u64, Vec<u8>>,
+}
+
+#[derive(Clone)]
+pub struct StoredPoint {
+    pub id: RecoveryPointId,
+    pub disks: Vec<StoredDisk>,
+    pub files: BTreeMap<String, Vec<u8>>,
+}
+
+impl StoredPoint {
+    /// The image of disk 0.
+    pub fn image(&self) -> Vec<u8> {
+        let disk = &self.disks[0];
+        let mut image = vec![0; usize::try_from(disk.identity.capacity).unwrap()];
+        for (cell, bytes) in &disk.cells {
+            let at = usize::try_from(cell * CHUNK).unwrap();
+            image[at..at + bytes.len()].copy_from_slice(bytes);
+        }
+        image
+    }
+}
+
+#[derive(Clone, Default)]
+pub struct MemoryStore {
+    pub points: Arc<Mutex<Vec<StoredPoint>>>,
+    world: Arc<Mutex<Weak<World>>>,
+}
+
+impl MemoryStore {
+    pub fn attach(&self, world: &Arc<World>) {
+        *self.world.lock().unwrap() = Arc::downgrade(world);
+    }
+
+    fn call(&self, name: &str) -> Result<(), PortError> {
+        let world = self.world.lock().unwrap().upgrade().unwrap();
+        world.call(name)
+    }
+}
+
+impl Store for MemoryStore {
+    type Point = Point;
+
+    fn chunk_size(&self) -> u64 {
+        CHUNK
+    }
+
+    fn latest(&self, _vm: &VmIdentity) -> Result<Option<PreviousPoint>, PortError> {
+        self.call("latest")?;
+        Ok(self.points.lock().unwrap().last().map(|point| PreviousPoint {
+            id: point.id,
+            disks: point.disks.iter().map(|disk| disk.identity.clone()).collect(),
+        }))
+    }
+
+    fn begin(&self, draft: PointDraft) -> Result<Point, PortError> {
+        self.call("begin")?;
+        let id = RecoveryPointId(draft.run.0);
+        let point = StoredPoint { id, disks: Vec::new(), files: BTreeMap::new() };
+        Ok(Point { store: self.clone(), point: Arc::new(Mutex::new(point)) })
+    }
+}
+
+pub struct Point {
+    store: MemoryStore,
+    point: Arc<Mutex<StoredPoint>>,
+}
+
+impl PointSink for Point {
+    type Disk = Disk;
+
+    fn disk(&mut self, draft: DiskDraft) -> Result<Disk, PortError> {
+        self.store.call("begin disk")?;
+        let cells = draft.parent.map_or_else(BTreeMap::new, |(id, index)| {
+            let points = self.store.points.lock().unwrap();
+            points.iter().find(|point| point.id == id).unwrap().disks[index].cells.clone()
+        });
+        self.point.lock().unwrap().disks.push(StoredDisk { identity: draft.identity, cells });
+        Ok(Disk { store: self.store.clone(), point: Arc::clone(&self.point) })
+    }
+
+    fn file(&mut self, name: &str, bytes: &[u8]) -> Result<(), PortError> {
+        self.store.call("attach file")?;
+        self.point.lock().unwrap().files.insert(name.into(), bytes.to_vec());
+        Ok(())
+    }
+
+    fn commit(self, _finished: WallTime) -> Result<RecoveryPointId, PortError> {
+        self.store.call("commit")?;
+        let point = self.point.lock().unwrap().clone();
+        let id = point.id;
+        self.store.points.lock().unwrap().push(point);
+        Ok(id)
+    }
+}
+
+pub struct Disk {
+    store: MemoryStore,
+    point: Arc<Mutex<StoredPoint>>,
+}
+
+impl DiskSink for Disk {
+    fn put(&self, cell: u64, bytes: Vec<u8>) -> Result<(), PortError> {
+        self.store.call("put")?;
+        self.point.lock().unwrap().disks.last_mut().unwrap().cells.insert(cell, bytes);
+        Ok(())
+    }
+
+    fn zero(&self, cell: u64) -> Result<(), PortError> {
+        self.store.call("zero")?;
+        self.point.lock().unwrap().disks.last_mut().unwrap().cells.remove(&cell);
+        Ok(())
+    }
+
+    fn finish(self) -> Result<DiskCounts, PortError> {
+        self.store.call("finish disk")?;
+        Ok(DiskCounts::default())
+    }
+}

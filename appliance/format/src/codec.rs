@@ -139,3 +139,111 @@ impl Opener {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::header::RepositoryHeader;
+    use model::WallTime;
+
+    const SEGMENT: u32 = 3;
+
+    fn header() -> RepositoryHeader {
+        RepositoryHeader {
+            id: RepositoryId([1; 16]),
+            secret: [2; 32],
+            chunk_size: 1 << 16,
+            created: WallTime(0),
+        }
+    }
+
+    /// A record as a writer lays it out: `plain` under the name `id`, all checksums right.
+    fn record(plain: &[u8], id: ChunkId) -> (Vec<u8>, Wanted) {
+        let mut sealer = Sealer::new(1).unwrap();
+        let sealed = sealer.seal(plain).unwrap();
+        let header = RecordHeader {
+            repository: header().id,
+            segment: SEGMENT,
+            number: 0,
+            kind: Kind::Chunk,
+            encoding: sealed.encoding,
+            plain_length: u32::try_from(plain.len()).unwrap(),
+            stored_length: u32::try_from(sealed.stored.len()).unwrap(),
+            id,
+            stored_crc: sealed.stored_crc,
+        };
+        let mut bytes = [&header.encode()[..], sealed.stored].concat();
+        bytes.resize(bytes.len().next_multiple_of(crate::BLOCK), 0);
+        let blocks = RecordHeader::blocks(header.stored_length);
+        let place = Place::new(SEGMENT, 1, blocks).unwrap();
+        (bytes, Wanted { place, kind: Kind::Chunk, id })
+    }
+
+    fn open(bytes: &[u8], wanted: &Wanted) -> Result<Vec<u8>, FormatError> {
+        let mut opener = Opener::new(header().id, header().keys()).unwrap();
+        let mut plain = Vec::new();
+        opener.open(bytes, wanted, &mut plain).map(|()| plain)
+    }
+
+    fn noise(length: usize) -> Vec<u8> {
+        let mut bytes = vec![0; length];
+        blake3::Hasher::new().finalize_xof().fill(&mut bytes);
+        bytes
+    }
+
+    #[test]
+    fn what_shrinks_is_compressed_and_what_does_not_is_raw() {
+        for (plain, encoding) in [(vec![7; 65_536], Encoding::Zstd), (noise(65_536), Encoding::Raw)]
+        {
+            let (bytes, wanted) = record(&plain, header().keys().chunk_id(&plain));
+            assert_eq!(RecordHeader::decode(&bytes).unwrap().encoding, encoding);
+            assert_eq!(open(&bytes, &wanted), Ok(plain));
+        }
+    }
+
+    #[test]
+    fn right_checksums_over_other_content_are_not_enough() {
+        let id = header().keys().chunk_id(b"the right content");
+        for plain in [&b"other content here"[..], &[7; 5000]] {
+            let (bytes, wanted) = record(plain, id);
+            let error = open(&bytes, &wanted).unwrap_err().to_string();
+            assert!(error.contains("does not have the wanted id"), "{error}");
+        }
+    }
+
+    #[test]
+    fn every_flipped_byte_of_a_record_is_found_padding_too() {
+        for plain in [vec![7; 20_000], noise(5000)] {
+            let (bytes, wanted) = record(&plain, header().keys().chunk_id(&plain));
+            for at in 0..bytes.len() {
+                let mut damaged = bytes.clone();
+                damaged[at] ^= 0x40;
+                assert!(open(&damaged, &wanted).is_err(), "byte {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_record_of_another_segment_repository_kind_or_length_is_refused() {
+        let plain = noise(9000);
+        let (bytes, wanted) = record(&plain, header().keys().chunk_id(&plain));
+        let blocks = u32::try_from(bytes.len() / crate::BLOCK).unwrap();
+        let elsewhere = Place::new(SEGMENT + 1, 1, blocks).unwrap();
+        assert!(open(&bytes, &Wanted { place: elsewhere, ..wanted }).is_err());
+        assert!(open(&bytes, &Wanted { kind: Kind::File, ..wanted }).is_err());
+        assert!(open(&bytes[..crate::BLOCK], &wanted).is_err());
+        assert!(open(&[&bytes[..], &[0; crate::BLOCK]].concat(), &wanted).is_err());
+        let mut foreign = Opener::new(RepositoryId([9; 16]), header().keys()).unwrap();
+        assert!(foreign.open(&bytes, &wanted, &mut Vec::new()).is_err());
+    }
+
+    #[test]
+    fn a_frame_that_grows_beyond_its_length_is_refused() {
+        let plain = vec![7; 60_000];
+        let (mut bytes, wanted) = record(&plain, header().keys().chunk_id(&plain));
+        let mut forged = RecordHeader::decode(&bytes).unwrap();
+        forged.plain_length = 100;
+        bytes[..RECORD_HEADER].copy_from_slice(&forged.encode());
+        assert!(open(&bytes, &wanted).is_err());
+    }
+}

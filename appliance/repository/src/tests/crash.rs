@@ -107,14 +107,15 @@ fn workload(sim: &Sim, seed: u64, workers: usize, truth: &mut Truth) -> Result<(
 }
 
 /// A restart on `disk` needs no hand and finds what `truth` says.
-fn check(disk: &Sim, truth: &Truth, workers: usize, what: &str) {
+/// Gives back what the start found.
+fn check(disk: &Sim, truth: &Truth, workers: usize, what: &str) -> Recovery {
     let opened = open(disk, workers, at(0));
     let (repository, recovery) = match opened {
         Err(error) if error.kind() == ErrorKind::NotFound && !truth.created => {
             let storage = Arc::new(disk.clone()) as Arc<dyn Storage>;
             let created = crate::open::create(&storage, &options(workers), WallTime(START));
             created.unwrap_or_else(|error| panic!("{what}: {}", model::chain(&error)));
-            return;
+            return Recovery::default();
         }
         other => other.unwrap_or_else(|error| panic!("{what}: {}", model::chain(&error))),
     };
@@ -145,15 +146,25 @@ fn check(disk: &Sim, truth: &Truth, workers: usize, what: &str) {
     let (point, _) = backup(&repository, 3, &fresh, None, 0, at(5)).unwrap();
     assert!(restores(&repository, point.id, &fresh), "{what}");
     repository.delete(point.id, at(6)).unwrap();
+    let (point, _) = backup(&repository, 3, &fresh, None, 50, at(7)).unwrap();
+    let before: Vec<_> = repository.points().into_iter().map(|point| point.id).collect();
+    drop(repository);
+    let (repository, clean) = open(disk, workers, at(0)).unwrap();
+    let after: Vec<_> = repository.points().into_iter().map(|point| point.id).collect();
+    assert_eq!(before, after, "{what}: points after one more start");
+    assert!(restores(&repository, point.id, &fresh), "{what}");
+    let nothing = (clean.dropped.len(), clean.torn_ledger_bytes, clean.deletions_completed);
+    assert_eq!(nothing, (0, 0, 0), "{what}: the second start finds {clean:?}");
+    recovery
 }
 
 /// Power cut after operation `cut`, then what a kill and what several losses leave.
-fn cut(seed: u64, cut: u64, workers: usize) -> u64 {
+fn cut(seed: u64, cut: u64, workers: usize) -> Found {
     let sim = Sim::default();
     sim.cut_at(cut);
     let mut truth = Truth::default();
     let _ = workload(&sim, seed, workers, &mut truth);
-    let mut states = 0;
+    let mut found = Found::default();
     let mut random = Random(seed ^ cut << 8);
     let mut disks = vec![("kill", sim.after_kill())];
     disks.extend((0..3).map(|_| ("power cut", sim.after_power_cut(&mut random))));
@@ -163,11 +174,39 @@ fn cut(seed: u64, cut: u64, workers: usize) -> u64 {
         let again = disk.copy();
         again.cut_at(disk.operations() + random.next() % 8);
         let _ = open(&again, workers, at(0));
-        check(&again.after_power_cut(&mut random), &truth, workers, &format!("{what}, twice"));
-        check(&disk, &truth, workers, &what);
-        states += 2;
+        let twice = again.after_power_cut(&mut random);
+        found.add(&check(&twice, &truth, workers, &format!("{what}, twice")));
+        found.add(&check(&disk, &truth, workers, &what));
     }
-    states
+    found
+}
+
+/// How often a start found something: that the workload really leaves each kind of rest.
+#[derive(Debug, Default)]
+struct Found {
+    states: u64,
+    dropped: u64,
+    orphans: u64,
+    torn: u64,
+    deletions_completed: u64,
+}
+
+impl Found {
+    fn add(&mut self, recovery: &Recovery) {
+        self.states += 1;
+        self.dropped += u64::from(!recovery.dropped.is_empty());
+        self.orphans += u64::from(!recovery.orphans.is_empty());
+        self.torn += u64::from(recovery.torn_ledger_bytes > 0);
+        self.deletions_completed += u64::from(recovery.deletions_completed > 0);
+    }
+
+    fn join(&mut self, other: &Self) {
+        self.states += other.states;
+        self.dropped += other.dropped;
+        self.orphans += other.orphans;
+        self.torn += other.torn;
+        self.deletions_completed += other.deletions_completed;
+    }
 }
 
 fn operations(seed: u64) -> u64 {
@@ -181,13 +220,16 @@ fn operations(seed: u64) -> u64 {
 
 #[test]
 fn power_cut_after_every_operation() {
-    let mut states = 0;
+    let mut found = Found::default();
     let count = operations(1);
     for operation in 0..=count {
-        states += cut(1, operation, 0);
+        found.join(&cut(1, operation, 0));
     }
-    println!("seed 1: {count} operations, {states} crash states");
-    assert!(states > 1000);
+    println!("seed 1: {count} operations, crash states: {found:?}");
+    assert!(found.states > 1000, "{found:?}");
+    for kind in [found.dropped, found.orphans, found.torn, found.deletions_completed] {
+        assert!(kind > 0, "a kind of rest never came up: {found:?}");
+    }
 }
 
 #[test]

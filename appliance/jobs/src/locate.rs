@@ -5,7 +5,7 @@
 
 use crate::error::RunError;
 use crate::plan::Stretch;
-use crate::ports::{DatastoreView, Fabric, SourceLun};
+use crate::ports::{DatastoreView, Fabric, LunView, SourceLun};
 use block::{ReadAt, Source};
 use model::{DiskRange, NaaName};
 use std::sync::Arc;
@@ -67,11 +67,13 @@ pub async fn locate<F: Fabric>(fabric: &F, view: &DatastoreView) -> Result<Locat
         no_path(format!("datastore type {} cannot be read over the SAN", view.kind))
     })?;
     let mut luns = Vec::new();
-    for (device, _) in &vmfs.extents {
-        let name: NaaName = device.parse().map_err(|_| {
-            no_path(format!("the name '{device}' does not identify a LUN beyond its host"))
+    for known in &vmfs.luns {
+        let name: NaaName = known.name.parse().map_err(|_| {
+            no_path(format!("the name '{}' does not identify a LUN beyond its host", known.name))
         })?;
-        luns.push(fabric.lun(&name).await?);
+        let lun = fabric.lun(&name).await?;
+        same_size(view, known, lun.capacity())?;
+        luns.push(lun);
     }
     let readers: Vec<Arc<dyn ReadAt>> = luns.iter().map(|lun| lun.blocking()).collect();
     let volume = blocking("opening a volume", move || Volume::open(readers))
@@ -81,12 +83,26 @@ pub async fn locate<F: Fabric>(fabric: &F, view: &DatastoreView) -> Result<Locat
     Ok(Located { datastore: view.name.clone(), volume: Arc::new(volume), luns: luns.into() })
 }
 
+fn same_size(view: &DatastoreView, known: &LunView, found: u64) -> Result<(), RunError> {
+    if known.capacity == Some(found) {
+        return Ok(());
+    }
+    let expected = known
+        .capacity
+        .map_or_else(|| "no host lists it".into(), |bytes| format!("the hosts see {bytes} bytes"));
+    Err(RunError::Identity {
+        lun: known.name.clone(),
+        datastore: view.name.clone(),
+        difference: format!("{expected}, the LUN has {found} bytes"),
+    })
+}
+
 fn same_volume(view: &DatastoreView, expected: &str, volume: &Volume) -> Result<(), RunError> {
     let found = volume.info().uuid.to_string();
     if found.eq_ignore_ascii_case(expected) {
         return Ok(());
     }
-    let lun = view.vmfs.iter().flat_map(|vmfs| &vmfs.extents).map(|(name, _)| name.as_str());
+    let lun = view.vmfs.iter().flat_map(|vmfs| &vmfs.luns).map(|lun| lun.name.as_str());
     Err(RunError::Identity {
         lun: lun.collect::<Vec<_>>().join(", "),
         datastore: view.name.clone(),

@@ -83,8 +83,17 @@ pub struct DatastoreView {
 pub struct VmfsView {
     /// The file system's UUID in its text form.
     pub uuid: String,
-    /// The LUNs, as (device name, partition number).
-    pub extents: Vec<(String, u32)>,
+    /// The LUNs, in the volume's order.
+    pub luns: Vec<LunView>,
+}
+
+/// A LUN of a volume as the hypervisor knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LunView {
+    /// Its name, such as `naa.…`.
+    pub name: String,
+    /// Bytes, as the hosts see it; `None`: no host lists it.
+    pub capacity: Option<u64>,
 }
 
 /// From when on changes are wanted.

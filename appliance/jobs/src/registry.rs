@@ -162,13 +162,13 @@ impl Entry {
                 let problem = Problem::of_kind(error.kind(), error.code(), "The backup failed")
                     .detail(detail)
                     .next_step(error.next_step());
-                self.end(Err(problem));
+                self.end(Err(Box::new(problem)));
             }
         }
     }
 
     /// The run has ended. Damage found by a verify run is a failure with a result.
-    pub fn end(&self, result: Result<RunResult, Problem>) {
+    pub fn end(&self, result: Result<RunResult, Box<Problem>>) {
         let warned = !self.progress.view().warnings.is_empty();
         let mut fate = lock(&self.fate);
         fate.finished = Some(Timestamp::now());
@@ -181,7 +181,7 @@ impl Entry {
         };
         match result {
             Ok(result) => fate.result = Some(result),
-            Err(problem) => fate.error = Some(problem),
+            Err(problem) => fate.error = Some(*problem),
         }
     }
 

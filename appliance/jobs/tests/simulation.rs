@@ -1,6 +1,8 @@
 //! Runs against the world of `world`, broken at every step and driven by seeds.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+#![allow(unreachable_pub, reason = "a test has no outside")]
+#![allow(clippy::cast_possible_truncation, reason = "numbers of a test are small")]
 
 mod world;
 

@@ -2,7 +2,7 @@
 
 use super::{CAPACITY, World};
 use jobs::ports::{
-    Changes, DatastoreView, DiskView, Hypervisor, PortError, Since, VmView, VmfsView,
+    Changes, DatastoreView, DiskView, Hypervisor, LunView, PortError, Since, VmView, VmfsView,
 };
 use model::{ChangeId, DiskIdentity, VmIdentity, VmUuid};
 
@@ -50,7 +50,10 @@ impl Hypervisor for World {
 
     async fn datastores(&self) -> Result<Vec<DatastoreView>, PortError> {
         self.call("datastores")?;
-        let vmfs = VmfsView { uuid: self.uuid(), extents: vec![(NAA.into(), 1)] };
+        let vmfs = VmfsView {
+            uuid: self.uuid(),
+            luns: vec![LunView { name: NAA.into(), capacity: Some(640 << 20) }],
+        };
         Ok(vec![DatastoreView { name: "san01".into(), kind: "VMFS".into(), vmfs: Some(vmfs) }])
     }
 

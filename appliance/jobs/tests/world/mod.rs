@@ -102,7 +102,7 @@ impl World {
         let at = usize::try_from(offset).unwrap();
         state.truth[at..at + bytes.len()].copy_from_slice(bytes);
         if state.snapshots.is_empty() {
-            state.to_base(offset, bytes);
+            state.write_base(offset, bytes);
         } else {
             state.delta.push((offset, bytes.to_vec()));
         }
@@ -130,7 +130,7 @@ impl World {
 }
 
 impl State {
-    fn to_base(&mut self, offset: u64, bytes: &[u8]) {
+    fn write_base(&mut self, offset: u64, bytes: &[u8]) {
         self.volume.write(FLAT, offset, bytes).unwrap();
         self.volume.flush().unwrap();
         let area = DiskRange { offset, length: bytes.len() as u64 };
@@ -139,7 +139,7 @@ impl State {
 
     pub fn merge(&mut self) {
         for (offset, bytes) in std::mem::take(&mut self.delta) {
-            self.to_base(offset, &bytes);
+            self.write_base(offset, &bytes);
         }
     }
 

@@ -1,0 +1,246 @@
+//! The one configuration file, and what is wrong with it, by key.
+//!
+//! `holdfastd --example` prints `holdfastd.toml`, which documents every key and its default; a
+//! test holds that text against these types.
+
+use crate::secret_file::{self, SecretFileError};
+use serde::Deserialize;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// The documented example, printed by `holdfastd --example`.
+pub(crate) const EXAMPLE: &str = include_str!("../holdfastd.toml");
+
+/// The whole file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Config {
+    pub(crate) state_dir: PathBuf,
+    pub(crate) console: Console,
+    pub(crate) vcenter: Vcenter,
+    pub(crate) san: San,
+    pub(crate) repository: Repository,
+    pub(crate) lock: Lock,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Console {
+    #[serde(default = "default_listen")]
+    pub(crate) listen: SocketAddr,
+    pub(crate) token_file: PathBuf,
+    pub(crate) ready_file: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Vcenter {
+    pub(crate) url: String,
+    pub(crate) user: String,
+    pub(crate) password_file: PathBuf,
+    pub(crate) thumbprint: String,
+    #[serde(default = "default_call_timeout")]
+    pub(crate) call_timeout_seconds: u64,
+    #[serde(default = "default_task_timeout")]
+    pub(crate) task_timeout_seconds: u64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct San {
+    pub(crate) initiator: String,
+    #[serde(rename = "portal")]
+    pub(crate) portals: Vec<Portal>,
+    pub(crate) chap_user: Option<String>,
+    pub(crate) chap_secret_file: Option<PathBuf>,
+    #[serde(default = "default_algorithms")]
+    pub(crate) chap_algorithms: Vec<String>,
+    #[serde(default = "yes")]
+    pub(crate) header_digest: bool,
+    #[serde(default = "yes")]
+    pub(crate) data_digest: bool,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Portal {
+    pub(crate) portal: String,
+    pub(crate) target: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Repository {
+    pub(crate) path: PathBuf,
+    #[serde(default = "default_segment")]
+    pub(crate) segment_mib: u64,
+    #[serde(default = "default_level")]
+    pub(crate) zstd_level: i32,
+    #[serde(default = "default_reserve")]
+    pub(crate) reserve_mib: u64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Lock {
+    #[serde(default = "default_mode")]
+    pub(crate) mode: model::LockMode,
+    pub(crate) days: u32,
+}
+
+fn default_listen() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 8080))
+}
+fn default_call_timeout() -> u64 {
+    60
+}
+fn default_task_timeout() -> u64 {
+    3600
+}
+fn default_algorithms() -> Vec<String> {
+    ["sha3-256", "sha256", "sha1", "md5"].map(String::from).to_vec()
+}
+fn yes() -> bool {
+    true
+}
+fn default_segment() -> u64 {
+    512
+}
+fn default_level() -> i32 {
+    1
+}
+fn default_reserve() -> u64 {
+    1024
+}
+fn default_mode() -> model::LockMode {
+    model::LockMode::Governance
+}
+
+/// The file cannot be used. The text names the file and the key.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    #[error("reading the configuration {path}")]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("the configuration {path} is not understood")]
+    Parse { path: PathBuf, source: toml::de::Error },
+    #[error("{key} = {value}: {reason}")]
+    Value { key: &'static str, value: String, reason: String },
+    #[error("{key}")]
+    Secret { key: &'static str, source: SecretFileError },
+}
+
+impl Config {
+    /// Reads, parses and checks the file.
+    pub(crate) fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.into(), source })?;
+        Self::parse(&text, path)
+    }
+
+    fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        let config: Self = toml::from_str(text)
+            .map_err(|source| ConfigError::Parse { path: path.into(), source })?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let value = |key, value: &dyn std::fmt::Display, reason: &str| {
+            Err(ConfigError::Value { key, value: value.to_string(), reason: reason.into() })
+        };
+        if !self.console.listen.ip().is_loopback() {
+            return value(
+                "console.listen",
+                &self.console.listen,
+                "without TLS the console answers on loopback only; use 127.0.0.1 or [::1]",
+            );
+        }
+        if self.san.portals.is_empty() {
+            return value("san.portal", &"[]", "at least one [[san.portal]] is needed");
+        }
+        if self.san.chap_user.is_some() != self.san.chap_secret_file.is_some() {
+            return value(
+                "san.chap_user",
+                &self.san.chap_user.as_deref().unwrap_or("(none)"),
+                "chap_user and chap_secret_file go together: give both or neither",
+            );
+        }
+        if !(16..=4096).contains(&self.repository.segment_mib) {
+            return value(
+                "repository.segment_mib",
+                &self.repository.segment_mib,
+                "must lie between 16 and 4096",
+            );
+        }
+        if !(1..=19).contains(&self.repository.zstd_level) {
+            return value(
+                "repository.zstd_level",
+                &self.repository.zstd_level,
+                "must lie between 1 and 19",
+            );
+        }
+        if !(1..=36_500).contains(&self.lock.days) {
+            return value("lock.days", &self.lock.days, "must lie between 1 and 36500");
+        }
+        Ok(())
+    }
+
+    /// The vCenter password.
+    pub(crate) fn password(&self) -> Result<String, ConfigError> {
+        read_secret("vcenter.password_file", &self.vcenter.password_file)
+    }
+
+    /// The CHAP user and secret, when there are any.
+    pub(crate) fn chap(&self) -> Result<Option<(String, String)>, ConfigError> {
+        match (&self.san.chap_user, &self.san.chap_secret_file) {
+            (Some(user), Some(file)) => {
+                Ok(Some((user.clone(), read_secret("san.chap_secret_file", file)?)))
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+fn read_secret(key: &'static str, path: &Path) -> Result<String, ConfigError> {
+    secret_file::read(path).map_err(|source| ConfigError::Secret { key, source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, String> {
+        Config::parse(text, Path::new("holdfastd.toml")).map_err(|error| model::chain(&error))
+    }
+
+    #[test]
+    fn the_example_is_valid_and_states_the_defaults() {
+        let example = parse(EXAMPLE).unwrap();
+        let required_only: String = EXAMPLE
+            .lines()
+            .filter(|line| !line.contains("# default"))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        assert_ne!(required_only, EXAMPLE);
+        let defaults = parse(&required_only).unwrap();
+        assert_eq!(format!("{example:?}"), format!("{defaults:?}"));
+    }
+
+    #[test]
+    fn errors_name_the_key() {
+        let wrong = [
+            ("listen = \"127.0.0.1:8080\"", "listen = \"0.0.0.0:8080\"", "console.listen"),
+            ("days = 30", "days = 0", "lock.days"),
+            ("days = 30", "dayz = 30", "dayz"),
+            ("zstd_level = 1", "zstd_level = 77", "repository.zstd_level"),
+            ("mode = \"governance\"", "mode = \"forever\"", "forever"),
+            ("user = \"backup@vsphere.local\"", "", "user"),
+        ];
+        for (from, to, key) in wrong {
+            let text = EXAMPLE.replace(from, to);
+            assert_ne!(text, EXAMPLE, "{from}");
+            let error = parse(&text).unwrap_err();
+            assert!(error.contains(key), "{key}: {error}");
+        }
+    }
+}

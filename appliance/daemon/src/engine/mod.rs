@@ -1,0 +1,172 @@
+//! The appliance as the console sees it. Each endpoint has its room; this file joins them.
+
+mod disks;
+mod points;
+mod runs;
+mod status;
+mod vms;
+
+use crate::config::Config;
+use crate::wire::fabric::Sessions;
+use crate::wire::hypervisor::Vcenter;
+use api::{
+    DataRanges, DataRangesQuery, Page, PageQuery, PointDetail, PointQuery, PointSummary, Run,
+    RunRequest, RunsStarted, Status, VmSummary,
+};
+use console::{Blob, Chunks, Engine, EngineError, EngineResult};
+use jobs::ports::PortError;
+use jobs::{Entry, Journal, Registry};
+use model::{DiskRange, ErrorKind, RecoveryPointId, RunId};
+use repository::Repository;
+use std::sync::Arc;
+use tokio::sync::Mutex;
+use tokio::sync::mpsc::Sender;
+
+/// The parts, wired.
+pub(crate) struct Appliance {
+    pub(crate) config: Config,
+    pub(crate) repository: Repository,
+    pub(crate) vcenter: Arc<Vcenter>,
+    pub(crate) fabric: Arc<Sessions>,
+    pub(crate) journal: Arc<Journal>,
+    pub(crate) registry: Registry,
+    pub(crate) backups: Sender<Arc<Entry>>,
+    pub(crate) verifies: Sender<Arc<Entry>>,
+    /// Held by a backup while it runs, and by a sweep while it sweeps.
+    pub(crate) turn: Mutex<()>,
+    /// What the start found and a person should know.
+    pub(crate) findings: Vec<String>,
+}
+
+impl Engine for Appliance {
+    async fn status(&self) -> EngineResult<Status> {
+        status::status(self)
+    }
+
+    async fn vms(&self, query: PageQuery) -> EngineResult<Page<VmSummary>> {
+        vms::list(self, &query).await
+    }
+
+    async fn start_runs(&self, request: RunRequest) -> EngineResult<RunsStarted> {
+        runs::start(self, request).await
+    }
+
+    async fn runs(&self, query: PageQuery) -> EngineResult<Page<Run>> {
+        Ok(runs::list(self, &query))
+    }
+
+    async fn run(&self, id: RunId) -> EngineResult<Run> {
+        runs::one(self, id)
+    }
+
+    async fn points(&self, query: PointQuery) -> EngineResult<Page<PointSummary>> {
+        tokio::task::block_in_place(|| points::list(self, &query))
+    }
+
+    async fn point(&self, id: RecoveryPointId) -> EngineResult<PointDetail> {
+        tokio::task::block_in_place(|| points::detail(self, id))
+    }
+
+    async fn verify_point(&self, id: RecoveryPointId) -> EngineResult<Run> {
+        runs::verify(self, id)
+    }
+
+    async fn delete_point(&self, id: RecoveryPointId) -> EngineResult<()> {
+        self.find_point(id)?;
+        let repository = self.repository.clone();
+        blocking(move || points::delete(&repository, id)).await
+    }
+
+    async fn disk_capacity(&self, id: RecoveryPointId, disk: u32) -> EngineResult<u64> {
+        let repository = self.repository.clone();
+        blocking(move || disks::capacity(&repository, id, disk)).await
+    }
+
+    async fn read_disk(
+        &self,
+        id: RecoveryPointId,
+        disk: u32,
+        range: DiskRange,
+    ) -> EngineResult<Chunks> {
+        let repository = self.repository.clone();
+        blocking(move || disks::stream(&repository, id, disk, range)).await
+    }
+
+    async fn data_ranges(
+        &self,
+        id: RecoveryPointId,
+        disk: u32,
+        query: DataRangesQuery,
+    ) -> EngineResult<DataRanges> {
+        let repository = self.repository.clone();
+        blocking(move || disks::data_ranges(&repository, id, disk, &query)).await
+    }
+
+    async fn file(&self, id: RecoveryPointId, name: String) -> EngineResult<Blob> {
+        let repository = self.repository.clone();
+        blocking(move || points::file(&repository, id, &name)).await
+    }
+}
+
+/// Repository calls block: they run on threads that may.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> EngineResult<T> + Send + 'static,
+) -> EngineResult<T> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
+        Err(EngineError::new(
+            ErrorKind::Retryable,
+            "internal",
+            "The request ended abnormally",
+            error.to_string(),
+        )
+        .next_step("Try again; if it happens again, report it with the daemon's log."))
+    })
+}
+
+/// Fresh bytes from the kernel.
+pub(crate) fn random<const N: usize>() -> EngineResult<[u8; N]> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|error| {
+        let detail = format!("The kernel gives no random bytes: {error}");
+        EngineError::new(ErrorKind::Retryable, "internal", "No random bytes", detail)
+    })?;
+    Ok(bytes)
+}
+
+/// A driver's error, for the person who asked.
+fn from_port(error: &PortError) -> EngineError {
+    let next_step = match error.kind {
+        ErrorKind::Refused => "Correct what the text names in the configuration.",
+        ErrorKind::Retryable | ErrorKind::Busy => "Check the connection, then try again.",
+        _ => "Look at the cause named last.",
+    };
+    EngineError::new(error.kind, "peer", "A peer did not answer as needed", model::chain(error))
+        .next_step(next_step)
+}
+
+/// A store's error, for the person who asked.
+fn from_store(error: &repository::StoreError) -> EngineError {
+    let next_step = match error.kind() {
+        ErrorKind::Corrupt => "Verify the recovery point; it lists what is damaged.",
+        ErrorKind::Full => "Free or add space for the repository.",
+        _ => "Look at the cause named last.",
+    };
+    EngineError::new(
+        error.kind(),
+        "repository",
+        "The repository did not do it",
+        model::chain(error),
+    )
+    .next_step(next_step)
+}
+
+/// There is no recovery point with this id.
+fn unknown_point(id: RecoveryPointId) -> EngineError {
+    EngineError::new(
+        ErrorKind::NotFound,
+        "point-unknown",
+        "There is no such recovery point",
+        format!("The repository holds no recovery point {id}."),
+    )
+    .next_step("'holdfast point list' shows what there is.")
+}

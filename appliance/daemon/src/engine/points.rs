@@ -1,0 +1,165 @@
+//! Recovery points: lists, details, files, deletion.
+
+use super::{Appliance, from_store, unknown_point};
+use crate::clock;
+use api::{
+    DiskStats, LockView, Page, PointDetail, PointDisk, PointFile, PointMode, PointQuery,
+    PointSummary, RunKind, RunResult, Verification, VmRef, text,
+};
+use console::{Blob, EngineError, EngineResult};
+use jobs::RunRecord;
+use model::{ErrorKind, ReadMode, RecoveryPointId, RetentionLock, Transport, VmUuid};
+use repository::{DeleteError, Manifest, RecoveryPoint, Repository, Verdict};
+use tokio::sync::mpsc;
+
+impl Appliance {
+    /// The point's summary, or that there is none.
+    pub(super) fn find_point(&self, id: RecoveryPointId) -> EngineResult<RecoveryPoint> {
+        self.repository.summary(id).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => unknown_point(id),
+            _ => from_store(&error),
+        })
+    }
+
+    /// The newest point of the VM.
+    pub(super) fn newest_point(&self, vm: &VmUuid) -> Option<RecoveryPoint> {
+        self.repository.points().into_iter().rfind(|point| point.vm.uuid == *vm)
+    }
+
+    /// The last verify run on the point that ended since the start.
+    fn verification(&self, id: RecoveryPointId) -> Option<Verification> {
+        let runs = self.registry.list();
+        runs.iter()
+            .rev()
+            .filter(|run| run.kind == RunKind::Verify && run.point == Some(id))
+            .find_map(|run| match &run.result {
+                Some(RunResult::Verify(result)) => {
+                    Some(Verification { at: run.finished?, intact: result.damage_total == 0 })
+                }
+                _ => None,
+            })
+    }
+}
+
+pub(super) fn list(appliance: &Appliance, query: &PointQuery) -> EngineResult<Page<PointSummary>> {
+    let wanted = |point: &RecoveryPoint| {
+        query.vm.as_ref().is_none_or(|vm| point.vm.name == *vm || point.vm.uuid.0 == *vm)
+    };
+    let points = appliance.repository.points().into_iter().filter(wanted);
+    let bare = points.map(|point| summary(&point, &RunRecord::default(), None));
+    // Only what is on the page is read from the disks.
+    let page = Page::cut(bare, &query.page());
+    let whole = page.items.into_iter().map(|item| {
+        let point = appliance.find_point(item.id)?;
+        let record = record(&appliance.repository, item.id)?;
+        Ok(summary(&point, &record, appliance.verification(item.id)))
+    });
+    Ok(Page { items: whole.collect::<EngineResult<_>>()?, next: page.next })
+}
+
+/// What the run wrote down about itself. A point without it was not made by this program.
+fn record(repository: &Repository, id: RecoveryPointId) -> EngineResult<RunRecord> {
+    match repository.file(id, RunRecord::FILE) {
+        Ok(bytes) => Ok(RunRecord::parse(&bytes).unwrap_or_default()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(RunRecord::default()),
+        Err(error) => Err(from_store(&error)),
+    }
+}
+
+fn summary(
+    point: &RecoveryPoint,
+    record: &RunRecord,
+    verified: Option<Verification>,
+) -> PointSummary {
+    let full = record.disks.iter().any(|disk| disk.read != ReadMode::Incremental);
+    let network = record.disks.iter().any(|disk| disk.transport == Transport::Network);
+    PointSummary {
+        id: point.id,
+        vm: VmRef { uuid: point.vm.uuid.clone(), name: point.vm.name.clone() },
+        created: text::wall(point.started),
+        size_bytes: point.capacity,
+        stored_new_bytes: point.new_bytes,
+        mode: if full { PointMode::Full } else { PointMode::Incremental },
+        transport: if network { Transport::Network } else { Transport::San },
+        consistency: point.consistency,
+        lock: Some(lock_view(point.lock, &point.state)),
+        verified,
+    }
+}
+
+fn lock_view(lock: RetentionLock, state: &Verdict) -> LockView {
+    LockView {
+        mode: lock.mode,
+        until: text::retention(lock.until),
+        locked: matches!(state, Verdict::Locked { .. }),
+    }
+}
+
+pub(super) fn detail(appliance: &Appliance, id: RecoveryPointId) -> EngineResult<PointDetail> {
+    let point = appliance.find_point(id)?;
+    let manifest = appliance.repository.point(id).map_err(|error| from_store(&error))?;
+    let record = record(&appliance.repository, id)?;
+    let files = manifest.files.iter().filter(|file| file.name != RunRecord::FILE);
+    Ok(PointDetail {
+        summary: summary(&point, &record, appliance.verification(id)),
+        server_uuid: point.vm.server_uuid.clone(),
+        run: point.run,
+        previous: record.previous,
+        disks: disks(&manifest, &record),
+        files: files
+            .map(|file| PointFile { name: file.name.clone(), size_bytes: file.length })
+            .collect(),
+        ledger_index: None,
+    })
+}
+
+fn disks(manifest: &Manifest, record: &RunRecord) -> Vec<PointDisk> {
+    (0..)
+        .zip(&manifest.disks)
+        .map(|(index, disk)| {
+            let told = record.disks.iter().find(|told| told.key == disk.identity.key);
+            PointDisk {
+                index,
+                key: disk.identity.key,
+                uuid: disk.identity.uuid.clone(),
+                path: disk.identity.path.clone(),
+                capacity_bytes: disk.identity.capacity,
+                change_id: disk.identity.change_id.clone(),
+                read: disk.read.clone(),
+                transport: disk.transport,
+                stats: told.map_or_else(DiskStats::default, |told| told.stats),
+            }
+        })
+        .collect()
+}
+
+pub(super) fn file(repository: &Repository, id: RecoveryPointId, name: &str) -> EngineResult<Blob> {
+    let bytes = repository.file(id, name).map_err(|error| from_store(&error))?;
+    let length = bytes.len() as u64;
+    let (sender, chunks) = mpsc::channel(1);
+    if !bytes.is_empty() {
+        // The channel has room for one, and nobody else sends.
+        sender.try_send(Ok(bytes.into())).expect("an empty channel of capacity one");
+    }
+    Ok(Blob { length, chunks })
+}
+
+pub(super) fn delete(repository: &Repository, id: RecoveryPointId) -> EngineResult<()> {
+    match repository.delete(id, clock::now()) {
+        Ok(deleted) => {
+            tracing::info!(%id, deleted.segments, deleted.bytes, "recovery point deleted");
+            Ok(())
+        }
+        Err(DeleteError::Locked { mode, until, .. }) => {
+            let lock = LockView { mode, until: text::retention(until), locked: true };
+            Err(EngineError::locked(id, lock))
+        }
+        Err(DeleteError::Store { source, .. }) => Err(from_store(&source)),
+        Err(error) => {
+            let kind = error.kind();
+            let detail = model::chain(&error);
+            Err(EngineError::new(kind, "point-in-use", "The recovery point is kept", detail)
+                .next_step("Try again when the text's reason has gone."))
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Starting and listing runs.
+
+use super::{Appliance, vms};
+use api::{Page, PageQuery, Run, RunKind, RunRequest, RunsStarted, VmRef};
+use console::{EngineError, EngineResult};
+use jobs::Entry;
+use model::{ErrorKind, RecoveryPointId, RunId};
+use std::sync::Arc;
+use tokio::sync::mpsc::Sender;
+
+/// One run for each VM, or none at all when one of them is unknown.
+pub(super) async fn start(appliance: &Appliance, request: RunRequest) -> EngineResult<RunsStarted> {
+    if request.vms.is_empty() {
+        return Err(EngineError::new(
+            ErrorKind::Refused,
+            "no-vms",
+            "No VM is named",
+            "The request names no VM.",
+        )
+        .next_step("Name at least one VM."));
+    }
+    let vms = vms::resolve(appliance, &request.vms).await?;
+    let mut runs = Vec::new();
+    for (uuid, name) in vms {
+        let vm = VmRef { uuid, name };
+        let entry = add(appliance, &appliance.backups, RunKind::Backup, vm, None, request.full)?;
+        runs.push(entry.view());
+    }
+    Ok(RunsStarted { runs })
+}
+
+pub(super) fn verify(appliance: &Appliance, id: RecoveryPointId) -> EngineResult<Run> {
+    let vm = appliance.find_point(id)?.vm;
+    let vm = VmRef { uuid: vm.uuid, name: vm.name };
+    let entry = add(appliance, &appliance.verifies, RunKind::Verify, vm, Some(id), false)?;
+    Ok(entry.view())
+}
+
+pub(super) fn list(appliance: &Appliance, query: &PageQuery) -> Page<Run> {
+    Page::cut(appliance.registry.list(), query)
+}
+
+pub(super) fn one(appliance: &Appliance, id: RunId) -> EngineResult<Run> {
+    let entry = appliance.registry.find(id).ok_or_else(|| {
+        EngineError::new(
+            ErrorKind::NotFound,
+            "run-unknown",
+            "There is no such run",
+            format!("No run {id} is known since the daemon was started."),
+        )
+    })?;
+    Ok(entry.view())
+}
+
+fn add(
+    appliance: &Appliance,
+    queue: &Sender<Arc<Entry>>,
+    kind: RunKind,
+    vm: VmRef,
+    point: Option<RecoveryPointId>,
+    full: bool,
+) -> EngineResult<Arc<Entry>> {
+    let busy = |detail: String| {
+        EngineError::new(ErrorKind::Busy, "queue-full", "The run cannot be queued", detail)
+            .next_step("Try again when some runs have ended.")
+    };
+    let id = RunId(super::random()?);
+    let permit = queue.try_reserve().map_err(|error| busy(error.to_string()))?;
+    let entry = appliance
+        .registry
+        .add(id, kind, vm, point, full)
+        .map_err(|error| busy(error.to_string()))?;
+    permit.send(Arc::clone(&entry));
+    Ok(entry)
+}

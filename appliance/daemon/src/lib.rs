@@ -1,1 +1,0 @@
-//! holdfastd: reads the configuration, builds the parts, wires them.

@@ -1,0 +1,61 @@
+//! L4: holdfastd, the daemon. Reads the configuration, builds the parts, wires them; every
+//! decision is somewhere below.
+
+mod clock;
+mod config;
+mod engine;
+mod secret_file;
+mod start;
+mod wire;
+mod worker;
+
+use anyhow::Context;
+use clap::Parser;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+/// The Holdfast backup appliance.
+#[derive(Parser)]
+#[command(name = "holdfastd", version)]
+struct Arguments {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE", default_value = "/etc/holdfast/holdfastd.toml")]
+    config: PathBuf,
+    /// Check the configuration and end.
+    #[arg(long)]
+    check: bool,
+    /// Print a documented example of the configuration and end.
+    #[arg(long)]
+    example: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // `{:#}` prints the whole chain in one line, each cause once.
+            let _ = writeln!(std::io::stderr(), "holdfastd: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    if arguments.example {
+        return std::io::stdout()
+            .write_all(config::EXAMPLE.as_bytes())
+            .context("printing the example");
+    }
+    let config = config::Config::load(&arguments.config)?;
+    if arguments.check {
+        config.password()?;
+        config.chap()?;
+        return Ok(());
+    }
+    let filter = EnvFilter::try_from_env("HOLDFAST_LOG").unwrap_or_else(|_| "info".into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tokio::runtime::Runtime::new().context("starting the runtime")?.block_on(start::run(config))
+}

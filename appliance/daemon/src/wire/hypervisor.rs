@@ -1,0 +1,317 @@
+//! vCenter as the jobs see it: one client, connected when it is needed and again when it was
+//! lost.
+
+use jobs::ports::{
+    Changes, DatastoreView, DiskView, Hypervisor, LunView, PortError, Since, VmView, VmfsView,
+};
+use model::{DiskIdentity, ErrorKind, VmIdentity, VmUuid};
+use std::sync::{Mutex as StdMutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::Mutex;
+use vsphere::{
+    About, BackingKind, ChangedSince, Client, Datastore, Disk, DiskMode, Extent, MoRef, PowerState,
+    ScsiLun, SnapshotNode, Vm, VsphereError,
+};
+
+/// How to reach vCenter, the connection when there is one, and what is known about it.
+pub(crate) struct Vcenter {
+    config: vsphere::Config,
+    client: Mutex<Option<Client>>,
+    seen: StdMutex<Seen>,
+}
+
+/// The outcome of the last call, for the status page.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Seen {
+    pub(crate) about: Option<About>,
+    pub(crate) error: Option<String>,
+}
+
+impl Vcenter {
+    pub(crate) fn new(config: vsphere::Config) -> Self {
+        Self { config, client: Mutex::default(), seen: StdMutex::default() }
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.config.url
+    }
+
+    pub(crate) fn seen(&self) -> Seen {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// All VMs of the inventory.
+    pub(crate) async fn all_vms(&self) -> Result<(About, Vec<Vm>), PortError> {
+        let client = self.client().await?;
+        let vms = self.note(client.vms().await, "listing the VMs")?;
+        Ok((client.about().clone(), vms))
+    }
+
+    pub(crate) async fn all_datastores(&self) -> Result<Vec<Datastore>, PortError> {
+        let client = self.client().await?;
+        self.note(client.datastores().await, "listing the datastores")
+    }
+
+    pub(crate) async fn all_luns(&self) -> Result<Vec<ScsiLun>, PortError> {
+        let client = self.client().await?;
+        self.note(client.scsi_luns().await, "listing the LUNs of the hosts")
+    }
+
+    /// Ends the session; an unreachable server lets it expire.
+    pub(crate) async fn logout(&self) {
+        if let Some(client) = self.client.lock().await.take()
+            && let Err(error) = client.logout().await
+        {
+            tracing::warn!(error = model::chain(&error), "vCenter logout");
+        }
+    }
+
+    async fn client(&self) -> Result<Client, PortError> {
+        let mut client = self.client.lock().await;
+        if client.is_none() {
+            let connected = Client::connect(self.config.clone()).await;
+            *client = Some(self.note(connected, "connecting to vCenter")?);
+        }
+        let client = client.clone().expect("connected above");
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).about =
+            Some(client.about().clone());
+        Ok(client)
+    }
+
+    /// Remembers the outcome for the status, and turns the error into the port's.
+    fn note<T>(
+        &self,
+        result: Result<T, VsphereError>,
+        operation: impl Into<String>,
+    ) -> Result<T, PortError> {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        match result {
+            Ok(value) => {
+                seen.error = None;
+                Ok(value)
+            }
+            Err(error) => {
+                let (kind, operation) = (error.kind(), operation.into());
+                // Only what concerns the connection as a whole is the status page's business.
+                if matches!(kind, ErrorKind::Retryable | ErrorKind::Refused) {
+                    seen.error = Some(model::chain(&error));
+                }
+                Err(PortError { kind, operation, source: error.into() })
+            }
+        }
+    }
+
+    async fn find(&self, uuid: &VmUuid) -> Result<(About, Vm), PortError> {
+        let (about, vms) = self.all_vms().await?;
+        let mut same = vms.into_iter().filter(|vm| vm.instance_uuid.as_ref() == Some(uuid));
+        match (same.next(), same.next()) {
+            (Some(vm), None) => Ok((about, vm)),
+            (Some(_), Some(_)) => Err(PortError {
+                kind: ErrorKind::Refused,
+                operation: format!("finding the VM {uuid}"),
+                source: "several VMs have this instance UUID".into(),
+            }),
+            (None, _) => Err(PortError {
+                kind: ErrorKind::NotFound,
+                operation: format!("finding the VM {uuid}"),
+                source: "no VM of the inventory has this instance UUID".into(),
+            }),
+        }
+    }
+}
+
+impl Hypervisor for Vcenter {
+    async fn vm(&self, uuid: &VmUuid) -> Result<VmView, PortError> {
+        let (about, vm) = self.find(uuid).await?;
+        Ok(vm_view(&about, uuid, vm))
+    }
+
+    async fn datastores(&self) -> Result<Vec<DatastoreView>, PortError> {
+        let luns = self.all_luns().await?;
+        let datastores = self.all_datastores().await?;
+        Ok(datastores.into_iter().map(|datastore| datastore_view(datastore, &luns)).collect())
+    }
+
+    async fn enable_cbt(&self, vm: &VmView) -> Result<(), PortError> {
+        let client = self.client().await?;
+        let operation = format!("switching change tracking on for VM '{}'", vm.identity.name);
+        self.note(client.enable_cbt(&vm_ref(vm)).await, operation)
+    }
+
+    async fn create_snapshot(
+        &self,
+        vm: &VmView,
+        name: &str,
+        description: &str,
+    ) -> Result<String, PortError> {
+        let client = self.client().await?;
+        let operation = format!("creating a snapshot of VM '{}'", vm.identity.name);
+        let created = client.create_snapshot(&vm_ref(vm), name, description, false).await;
+        Ok(self.note(created, operation)?.value().to_owned())
+    }
+
+    async fn find_snapshots(&self, vm: &VmView, name: &str) -> Result<Vec<String>, PortError> {
+        let client = self.client().await?;
+        let operation = format!("listing the snapshots of VM '{}'", vm.identity.name);
+        let found = self.note(client.find_snapshots(&vm_ref(vm), name).await, operation)?;
+        Ok(found.iter().map(|snapshot| snapshot.moref.value().to_owned()).collect())
+    }
+
+    async fn snapshot_disks(
+        &self,
+        vm: &VmView,
+        snapshot: &str,
+    ) -> Result<Vec<DiskView>, PortError> {
+        let client = self.client().await?;
+        let operation = format!("reading the snapshot's disks of VM '{}'", vm.identity.name);
+        let disks = client.snapshot_disks(&snapshot_ref(snapshot)).await;
+        Ok(self.note(disks, operation)?.into_iter().map(disk_view).collect())
+    }
+
+    async fn changes(
+        &self,
+        vm: &VmView,
+        snapshot: &str,
+        disk: &DiskIdentity,
+        since: &Since,
+    ) -> Result<Changes, PortError> {
+        let client = self.client().await?;
+        let since = match since {
+            Since::Allocated => ChangedSince::All,
+            Since::Change(id) => ChangedSince::Id(id.clone()),
+        };
+        let (vm_ref, snapshot) = (vm_ref(vm), snapshot_ref(snapshot));
+        let areas = client.changed_areas(&vm_ref, &snapshot, disk.key, disk.capacity, &since).await;
+        match areas {
+            Err(error) if error.means_full_read() => Ok(Changes::Unusable(model::chain(&error))),
+            areas => {
+                let operation = format!("asking for the changed areas of {}", disk.path);
+                Ok(Changes::Areas(self.note(areas, operation)?))
+            }
+        }
+    }
+
+    async fn remove_snapshot(&self, vm: &VmView, snapshot: &str) -> Result<(), PortError> {
+        let client = self.client().await?;
+        let operation = format!("removing a snapshot of VM '{}'", vm.identity.name);
+        match client.remove_snapshot(&snapshot_ref(snapshot)).await {
+            Err(error) if error.kind() == ErrorKind::Gone => Ok(()),
+            removed => self.note(removed, operation),
+        }
+    }
+}
+
+fn vm_ref(vm: &VmView) -> MoRef {
+    MoRef::new("VirtualMachine", &vm.reference)
+}
+
+fn snapshot_ref(snapshot: &str) -> MoRef {
+    MoRef::new("VirtualMachineSnapshot", snapshot)
+}
+
+fn vm_view(about: &About, uuid: &VmUuid, vm: Vm) -> VmView {
+    let mut problems = vm.problems;
+    if !vm.connected {
+        problems.push("its host is not connected to vCenter".into());
+    }
+    let mut snapshots = Vec::new();
+    names(&vm.snapshots, &mut snapshots);
+    VmView {
+        reference: vm.moref.value().to_owned(),
+        identity: VmIdentity {
+            uuid: uuid.clone(),
+            name: vm.name,
+            server_uuid: about.instance_uuid.clone().unwrap_or_default(),
+        },
+        template: vm.template,
+        powered_on: vm.power_state == PowerState::On,
+        cbt_supported: vm.cbt_supported,
+        cbt_enabled: vm.cbt_enabled,
+        consolidation_needed: vm.consolidation_needed,
+        snapshots,
+        vmx_path: vm.vmx_path.unwrap_or_default(),
+        disks: vm.disks.into_iter().map(disk_view).collect(),
+        problems,
+    }
+}
+
+fn names(nodes: &[SnapshotNode], into: &mut Vec<String>) {
+    for node in nodes {
+        into.push(node.name.clone());
+        names(&node.children, into);
+    }
+}
+
+/// Why a snapshot leaves this disk out; `None`: it does not.
+pub(crate) fn not_covered(disk: &Disk) -> Option<String> {
+    let reason = match (&disk.mode, &disk.backing_kind) {
+        _ if disk.shared => "it is shared with other VMs (multi-writer)",
+        (_, BackingKind::RawMapping { physical: true }) => "it is a physical raw device mapping",
+        (DiskMode::IndependentPersistent | DiskMode::IndependentNonpersistent, _) => {
+            "it is independent: snapshots leave it out"
+        }
+        (DiskMode::Other(mode), _) => return Some(format!("its mode '{mode}' is not known")),
+        (DiskMode::Persistent, _) => return None,
+    };
+    Some(reason.into())
+}
+
+fn disk_view(disk: Disk) -> DiskView {
+    DiskView {
+        not_covered: not_covered(&disk),
+        has_parent: !disk.parents.is_empty(),
+        label: disk.label,
+        identity: DiskIdentity {
+            key: disk.key,
+            uuid: disk.uuid.unwrap_or_default(),
+            path: disk.file_name,
+            capacity: disk.capacity,
+            change_id: disk.change_id,
+        },
+    }
+}
+
+fn datastore_view(datastore: Datastore, luns: &[ScsiLun]) -> DatastoreView {
+    let lun_view = |extent: Extent| LunView {
+        capacity: capacity_of(&extent.disk_name, luns),
+        name: extent.disk_name,
+    };
+    DatastoreView {
+        name: datastore.name,
+        kind: datastore.kind,
+        vmfs: datastore.vmfs.map(|vmfs| VmfsView {
+            uuid: vmfs.uuid,
+            luns: vmfs.extents.into_iter().map(lun_view).collect(),
+        }),
+    }
+}
+
+/// The LUN's size when all hosts that list it agree.
+fn capacity_of(name: &str, luns: &[ScsiLun]) -> Option<u64> {
+    let mut sizes = luns.iter().filter(|lun| lun.canonical_name == name).map(|lun| lun.capacity);
+    let first = sizes.next()?;
+    sizes.all(|size| size == first).then_some(first)
+}
+
+/// The client's configuration from ours.
+pub(crate) fn client_config(
+    config: &crate::config::Vcenter,
+    password: String,
+) -> Result<vsphere::Config, crate::config::ConfigError> {
+    let thumbprint =
+        config.thumbprint.parse().map_err(|error: vsphere::ParseThumbprintError| {
+            crate::config::ConfigError::Value {
+                key: "vcenter.thumbprint",
+                value: config.thumbprint.clone(),
+                reason: error.to_string(),
+            }
+        })?;
+    Ok(vsphere::Config {
+        url: config.url.clone(),
+        user: config.user.clone(),
+        password: vsphere::Secret::new(password),
+        thumbprint,
+        call_timeout: Duration::from_secs(config.call_timeout_seconds),
+        task_timeout: Duration::from_secs(config.task_timeout_seconds),
+    })
+}

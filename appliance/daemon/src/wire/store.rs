@@ -1,0 +1,199 @@
+//! The repository as the jobs see it.
+
+use crate::clock;
+use crate::config;
+use api::{Damage, Problem, RunResult, VerifyResult};
+use jobs::Entry;
+use jobs::ports::{
+    DiskCounts, DiskDraft, DiskSink, PointDraft, PointSink, PortError, PreviousPoint, Store,
+};
+use model::{DiskRange, RecoveryPointId, VmIdentity, WallTime};
+use repository::{
+    DiskWriter, Lock, Options, ParentDisk, PointWriter, Recovery, Repository, StoreError,
+};
+
+/// Bytes of a grid cell.
+const CHUNK: u32 = 1 << 20;
+
+/// The repository, and the lock that new points get.
+#[derive(Clone)]
+pub(crate) struct Locked {
+    repository: Repository,
+    lock: Lock,
+}
+
+impl Locked {
+    pub(crate) fn new(repository: Repository, config: &config::Lock) -> Self {
+        let duration_seconds = u64::from(config.days) * 24 * 60 * 60;
+        Self { repository, lock: Lock { mode: config.mode, duration_seconds } }
+    }
+}
+
+impl Store for Locked {
+    type Point = Point;
+
+    fn chunk_size(&self) -> u64 {
+        u64::from(CHUNK)
+    }
+
+    fn latest(&self, vm: &VmIdentity) -> Result<Option<PreviousPoint>, PortError> {
+        let Some(point) = self.repository.latest_of(vm) else { return Ok(None) };
+        let manifest =
+            self.repository.point(point.id).map_err(port("reading the previous point"))?;
+        let disks = manifest.disks.into_iter().map(|disk| disk.identity).collect();
+        Ok(Some(PreviousPoint { id: point.id, disks }))
+    }
+
+    fn begin(&self, draft: PointDraft) -> Result<Point, PortError> {
+        let writer = self
+            .repository
+            .begin(repository::PointDraft {
+                vm: draft.vm,
+                run: draft.run,
+                consistency: draft.consistency,
+                started: draft.started,
+            })
+            .map_err(port("beginning a recovery point"))?;
+        Ok(Point { writer, lock: self.lock })
+    }
+}
+
+/// A point being written.
+pub(crate) struct Point {
+    writer: PointWriter,
+    lock: Lock,
+}
+
+impl PointSink for Point {
+    type Disk = Disk;
+
+    fn disk(&mut self, draft: DiskDraft) -> Result<Disk, PortError> {
+        let draft = repository::DiskDraft {
+            identity: draft.identity,
+            mode: draft.mode,
+            transport: draft.transport,
+            parent: draft.parent.map(|(point, disk)| ParentDisk { point, disk }),
+        };
+        self.writer.disk(draft).map(Disk).map_err(port("beginning a disk"))
+    }
+
+    fn file(&mut self, name: &str, bytes: &[u8]) -> Result<(), PortError> {
+        self.writer.file(name, bytes).map_err(port("keeping a file with the recovery point"))
+    }
+
+    fn commit(self, _finished: WallTime) -> Result<RecoveryPointId, PortError> {
+        let committed = self.writer.commit(self.lock, clock::now());
+        Ok(committed.map_err(port("committing the recovery point"))?.id)
+    }
+}
+
+/// A disk being written.
+pub(crate) struct Disk(DiskWriter);
+
+impl DiskSink for Disk {
+    fn put(&self, cell: u64, bytes: Vec<u8>) -> Result<(), PortError> {
+        self.0.put(cell, bytes).map_err(port("storing a chunk"))
+    }
+
+    fn zero(&self, cell: u64) -> Result<(), PortError> {
+        self.0.zero(cell).map_err(port("storing zeros"))
+    }
+
+    fn finish(self) -> Result<DiskCounts, PortError> {
+        let stats = self.0.finish().map_err(port("storing a disk"))?;
+        Ok(DiskCounts {
+            bytes_in: stats.bytes_in,
+            new_bytes: stats.new_bytes,
+            bytes_stored: stats.bytes_stored,
+            cells: stats.cells,
+            zero_cells: stats.zero,
+            known_cells: stats.same_as_parent + stats.deduplicated,
+        })
+    }
+}
+
+fn port(operation: &'static str) -> impl FnOnce(StoreError) -> PortError {
+    move |error| PortError { kind: error.kind(), operation: operation.into(), source: error.into() }
+}
+
+/// The repository's options from ours.
+pub(crate) fn options(config: &config::Repository) -> Options {
+    Options {
+        chunk_size: CHUNK,
+        segment_size: config.segment_mib << 20,
+        zstd_level: config.zstd_level,
+        reserve_bytes: config.reserve_mib << 20,
+        ..Options::default()
+    }
+}
+
+/// What a start found that a person should know.
+pub(crate) fn findings(recovery: &Recovery) -> Vec<String> {
+    let mut found: Vec<String> = recovery
+        .damaged
+        .iter()
+        .map(|segment| format!("Segment {} is damaged: {}", segment.serial, segment.what))
+        .collect();
+    if recovery.header_damaged {
+        found.push("One of the two copies of the repository's header is damaged.".into());
+    }
+    if !recovery.foreign.is_empty() {
+        let names = recovery.foreign.join(", ");
+        found.push(format!("Files that are not the repository's lie in it: {names}"));
+    }
+    found
+}
+
+/// Reads a whole point and compares; the run's progress moves along.
+pub(crate) fn verify(repository: &Repository, run: &Entry) -> Result<RunResult, Box<Problem>> {
+    let failed = |error: &StoreError| {
+        let problem =
+            Problem::of_kind(error.kind(), "verify-failed", "The verification did not end")
+                .detail(model::chain(error))
+                .next_step("Look at the cause named last, then verify again.");
+        Box::new(problem)
+    };
+    let id = run.point.expect("a verify run names its point");
+    let capacities: Vec<u64> = repository
+        .point(id)
+        .map_err(|error| failed(&error))?
+        .disks
+        .iter()
+        .map(|disk| disk.identity.capacity)
+        .collect();
+    run.progress.step("verify");
+    run.progress.add_total(capacities.iter().sum());
+    let mut before = 0;
+    let report = repository.verify(id, &mut |progress| {
+        run.progress.add_done(progress.done.saturating_sub(before), 0);
+        before = progress.done;
+    });
+    let report = report.map_err(|error| failed(&error))?;
+    let result = VerifyResult {
+        chunks: report.chunks,
+        bytes: report.bytes,
+        damage_total: report.damage.len() as u64 + report.more_damage,
+        damage: report.damage.iter().map(|damage| damage_view(damage, &capacities)).collect(),
+    };
+    run.progress.end(if result.damage_total == 0 {
+        jobs::StepState::Done
+    } else {
+        jobs::StepState::Failed
+    });
+    Ok(RunResult::Verify(result))
+}
+
+fn damage_view(damage: &repository::Damage, capacities: &[u64]) -> Damage {
+    let chunk = u64::from(CHUNK);
+    let range = damage.disk.zip(damage.cells).map(|(disk, (first, end))| {
+        let capacity = capacities.get(disk).copied().unwrap_or(u64::MAX);
+        let offset = first.saturating_mul(chunk);
+        let stop = end.saturating_mul(chunk).min(capacity);
+        DiskRange { offset, length: stop.saturating_sub(offset) }
+    });
+    Damage {
+        disk: damage.disk.and_then(|disk| u32::try_from(disk).ok()),
+        range,
+        reason: damage.what.clone(),
+    }
+}

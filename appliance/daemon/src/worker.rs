@@ -1,0 +1,110 @@
+//! The tasks that run beside the console: backups, verifications, the sweep, the clock.
+
+use crate::clock;
+use crate::engine::Appliance;
+use crate::wire::store::{self, Locked};
+use api::{Problem, RunKind, VmRef};
+use jobs::{Backup, Entry, Settings, Swept, sweep};
+use model::ErrorKind;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc::Receiver;
+use tokio::time::{MissedTickBehavior, interval};
+
+/// How often the retention clock is advanced and recorded.
+const TICK: Duration = Duration::from_secs(60);
+/// How often a sweep is tried while something is left to undo.
+const SWEEP: Duration = Duration::from_secs(10);
+
+/// Runs one backup after another until the queue is closed.
+pub(crate) async fn backups(appliance: Arc<Appliance>, mut queue: Receiver<Arc<Entry>>) {
+    while let Some(entry) = queue.recv().await {
+        entry.begin();
+        let backup = Backup {
+            hypervisor: Arc::clone(&appliance.vcenter),
+            fabric: Arc::clone(&appliance.fabric),
+            store: Locked::new(appliance.repository.clone(), &appliance.config.lock),
+            journal: Arc::clone(&appliance.journal),
+            wall: clock::wall,
+        };
+        let settings = Settings { full: entry.full, ..Settings::default() };
+        let _turn = appliance.turn.lock().await;
+        let result = backup.run(&entry.vm.uuid, entry.id, settings, &entry.progress).await;
+        entry.end_backup(result);
+    }
+}
+
+/// Runs one verification after another until the queue is closed.
+pub(crate) async fn verifications(appliance: Arc<Appliance>, mut queue: Receiver<Arc<Entry>>) {
+    while let Some(entry) = queue.recv().await {
+        entry.begin();
+        let (repository, running) = (appliance.repository.clone(), Arc::clone(&entry));
+        let result = tokio::task::spawn_blocking(move || store::verify(&repository, &running));
+        entry.end(match result.await {
+            Ok(result) => result,
+            Err(error) => Err(ended_abnormally(&error)),
+        });
+    }
+}
+
+fn ended_abnormally(error: &tokio::task::JoinError) -> Box<Problem> {
+    let problem = Problem::of_kind(ErrorKind::Retryable, "internal", "The run ended abnormally")
+        .detail(error.to_string())
+        .next_step("Run it again; if it happens again, report it with the daemon's log.");
+    Box::new(problem)
+}
+
+/// Undoes what a crash left behind, as soon as vCenter can be reached, and what a run could not.
+pub(crate) async fn sweeper(appliance: Arc<Appliance>) {
+    for intent in appliance.journal.pending() {
+        show_interrupted(&appliance, &intent);
+    }
+    let mut every = interval(SWEEP);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        if appliance.journal.pending().is_empty() {
+            continue;
+        }
+        // The intent of a backup that runs is not left behind: a sweep and a run exclude each other.
+        let Ok(_turn) = appliance.turn.try_lock() else { continue };
+        for Swept { intent, outcome } in sweep(&*appliance.vcenter, &appliance.journal).await {
+            let vm = &intent.vm.name;
+            match outcome {
+                Ok(removed) => {
+                    tracing::info!(run = %intent.run, vm, removed, "snapshots of a run removed");
+                }
+                Err(error) => {
+                    let error = model::chain(&error);
+                    tracing::warn!(run = %intent.run, vm, error, "clean-up fails, is tried again");
+                }
+            }
+        }
+    }
+}
+
+/// A run that a crash ended shows as failed, so that nobody takes it for never begun.
+fn show_interrupted(appliance: &Appliance, intent: &jobs::Intent) {
+    let vm = VmRef { uuid: intent.vm.uuid.clone(), name: intent.vm.name.clone() };
+    let Ok(entry) = appliance.registry.add(intent.run, RunKind::Backup, vm, None, false) else {
+        return; // more than fits: the journal and the log have it
+    };
+    entry.begin();
+    let problem =
+        Problem::of_kind(ErrorKind::Retryable, "interrupted", "The backup was interrupted")
+            .detail("holdfastd ended while the run was going on; nothing of it was kept.")
+            .next_step("Its snapshot is being removed. Run the backup again.");
+    entry.end(Err(Box::new(problem)));
+}
+
+/// Advances the retention clock. It only ever runs while we do.
+pub(crate) async fn ticker(appliance: Arc<Appliance>) {
+    let mut every = interval(TICK);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        if let Err(error) = appliance.repository.tick(clock::now()) {
+            tracing::error!(error = model::chain(&error), "the retention clock is not recorded");
+        }
+    }
+}

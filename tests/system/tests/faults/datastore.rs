@@ -17,7 +17,9 @@ fn descriptor_of_flat(image: &std::path::Path, length: u64) -> u64 {
         }
         let lock = u32::from_le_bytes(block[..4].try_into().unwrap());
         let own_length = u64::from_le_bytes(block[4096 + 0x14..4096 + 0x1c].try_into().unwrap());
-        if lock == 0x10C0_0001 && &block[4096 + 0x64..4096 + 0x68] == b"dmdf" && own_length == length
+        if lock == 0x10C0_0001
+            && &block[4096 + 0x64..4096 + 0x68] == b"dmdf"
+            && own_length == length
         {
             return at;
         }

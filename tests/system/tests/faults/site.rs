@@ -82,8 +82,7 @@ impl Site {
     }
 
     pub fn points(&self) -> Vec<PointSummary> {
-        let page: Page<PointSummary> =
-            self.daemon.cli().unwrap().json(&["point", "list"]).unwrap();
+        let page: Page<PointSummary> = self.daemon.cli().unwrap().json(&["point", "list"]).unwrap();
         page.items
     }
 

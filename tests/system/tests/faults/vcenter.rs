@@ -98,7 +98,8 @@ fn areas_that_contradict_themselves_give_a_full_and_a_warning() {
     let site = Site::new();
     site.backup_and_compare("first");
     site.lab.write(VM, 0, 5 << 20, b"changed").unwrap();
-    let lie = br#"[{"start_offset":0,"length":1048576,"areas":[{"offset":9000000,"length":4096}]}]"#;
+    let lie =
+        br#"[{"start_offset":0,"length":1048576,"areas":[{"offset":9000000,"length":4096}]}]"#;
     let query = [("vm", VM), ("disk", "2000")];
     site.lab.vcenter.control().post("/cbt/script", &query, lie).unwrap();
     let run = site.backup_and_compare("lied to");

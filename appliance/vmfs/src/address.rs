@@ -184,3 +184,117 @@ fn pointer_block(geometry: &Geometry, address: u64) -> Result<Place, Reason> {
 fn refuse_cow(address: u64) -> Result<(), Reason> {
     if address & COW == 0 { Ok(()) } else { Err(Reason::CopyOnWrite) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const MIB: u64 = 1 << 20;
+
+    fn geometry(family: Family, dense: bool) -> Geometry {
+        let (metadata, sub_block) =
+            if family == Family::Vmfs5 { (512, 0x2000) } else { (4096, 0x1_0000) };
+        let (large_block, first_fd, start) = (512 * MIB, 0, 0);
+        Geometry {
+            family,
+            metadata,
+            file_block: MIB,
+            sub_block,
+            dense,
+            large_block,
+            first_fd,
+            start,
+        }
+    }
+
+    fn leaf_at(family: Family, address: u64) -> Leaf {
+        leaf(&geometry(family, true), address).unwrap()
+    }
+
+    fn place(cluster: u64, index: u64) -> Place {
+        Place { cluster, index }
+    }
+
+    /// Addresses that ESXi wrote, and where it put the blocks.
+    #[test]
+    fn file_blocks_lie_where_esxi_put_them() {
+        for (family, address, offset) in [
+            (Family::Vmfs5, 0x0001_7F41, 0x5FD0_0000),
+            (Family::Vmfs5, 0x0001_7F81, 0x5FE0_0000),
+            (Family::Vmfs5, 0x0001_5E41, 0x5790_0000),
+            (Family::Vmfs5, 0x0001_5E81, 0x57A0_0000),
+            (Family::Vmfs5, 0x0001_7EC1, 0x5FB0_0000),
+            (Family::Vmfs6, 0x0B18_0000_0000_8001, 0x3630_0000),
+            (Family::Vmfs6, 0x0B20_0000_0000_8001, 0x3640_0000),
+            (Family::Vmfs6, 0x0608_0000_0001_8001, 0x6C10_0000),
+            (Family::Vmfs6, 0x0610_0000_0001_8001, 0x6C20_0000),
+            (Family::Vmfs6, 0x0038_0000_0000_0001, 7 * MIB),
+            (Family::Vmfs6, 0x06F0_0000_0000_8001, 734 * MIB),
+        ] {
+            let block = Leaf::Block { number: offset / MIB, zero: false };
+            assert_eq!(leaf_at(family, address), block, "{address:#x}");
+        }
+    }
+
+    #[test]
+    fn sub_blocks_and_pointer_blocks_are_those_of_esxi() {
+        let five = |dense, address| leaf(&geometry(Family::Vmfs5, dense), address).unwrap();
+        assert_eq!(five(true, 0x0000_0482), Leaf::SubBlock(place(18, 0)));
+        assert_eq!(five(true, 0x1000_0482), Leaf::SubBlock(place(18, 1)));
+        assert_eq!(five(true, 0x1000_049A), Leaf::SubBlock(place(18, 0x31)));
+        assert_eq!(five(false, 0x1000_049A), Leaf::Unknown(Reason::UnknownBits));
+        let six = |address| leaf_at(Family::Vmfs6, address);
+        assert_eq!(six(0x0100_0000_0000_08C2), Leaf::SubBlock(place(35, 1)));
+        let pointer = |family, address| pointer(&geometry(family, true), address).unwrap();
+        assert_eq!(pointer(Family::Vmfs5, 0x1003_4483), Pointer::Pbc(place(0xD12, 1)));
+        assert_eq!(pointer(Family::Vmfs6, 0x0100_0000_0000_0482), Pointer::SubBlock(place(18, 1)));
+        assert_eq!(pointer(Family::Vmfs6, 5), Pointer::Pb2(place(0, 0)));
+        assert_eq!(pointer(Family::Vmfs6, 0), Pointer::Hole);
+    }
+
+    #[test]
+    fn descriptors_are_those_of_esxi() {
+        assert_eq!(descriptor(0x1A40_0104), Some(place(4, 0x69)));
+        assert_eq!(descriptor(0x0040_03C4), Some(place(15, 1)));
+        assert_eq!(descriptor(0x0180_0004), Some(place(0, 6)));
+        assert_eq!(descriptor(0x0180_0005), None);
+        assert_eq!(descriptor(0x0180_000C), None);
+    }
+
+    #[test]
+    fn flags_are_zeros_or_unknown_but_never_data() {
+        let six = 0x0B18_0000_0000_8001;
+        let (number, zero) = (0x363, true);
+        assert_eq!(leaf_at(Family::Vmfs6, six | 0xFF << 7), Leaf::Block { number, zero });
+        for bit in 7..15 {
+            let partly = Leaf::Unknown(Reason::PartlyToBeZeroed);
+            assert_eq!(leaf_at(Family::Vmfs6, six | 1 << bit), partly, "{bit}");
+        }
+        for bit in [3, 4, 6, 46, 47, 48, 49, 50] {
+            let unknown = Leaf::Unknown(Reason::UnknownBits);
+            assert_eq!(leaf_at(Family::Vmfs6, six | 1 << bit), unknown, "{bit}");
+        }
+        let cow = Leaf::Unknown(Reason::CopyOnWrite);
+        assert_eq!(leaf_at(Family::Vmfs6, six | 1 << 5), cow);
+        let five = 0x0001_7F41;
+        assert_eq!(leaf_at(Family::Vmfs5, five | 1 << 5), Leaf::Block { number: 0x5FD, zero });
+        assert_eq!(leaf_at(Family::Vmfs5, five | 1 << 4), cow);
+        assert_eq!(leaf_at(Family::Vmfs5, five | 1 << 3), Leaf::Unknown(Reason::UnknownBits));
+        assert_eq!(leaf_at(Family::Vmfs6, 7 | 3 << 15), Leaf::Large { number: 3, zero: false });
+    }
+
+    proptest! {
+        #[test]
+        fn any_address_is_understood_unknown_or_refused(address: u64, dense: bool) {
+            for family in [Family::Vmfs5, Family::Vmfs6] {
+                let geometry = geometry(family, dense);
+                let address = if family == Family::Vmfs5 { address & 0xFFFF_FFFF } else { address };
+                let _ = pointer(&geometry, address);
+                if let Ok(Leaf::Block { number, .. }) = leaf(&geometry, address) {
+                    prop_assert!(number < 1 << 40);
+                }
+            }
+        }
+    }
+}

@@ -86,6 +86,11 @@ pub(crate) fn read(partition: &dyn ReadAt) -> Result<Device, VmfsError> {
     let fields = Fields(&bytes);
     let header = check_header(at, fields, partition.size())?;
     let (volume, entry) = read_volume(partition, &header)?;
+    let extents = read_extents(partition, &header, volume.id)?;
+    for extent in &extents {
+        let inside = extent.physical + extent.length <= partition.size();
+        at.require(inside, "end of an extent", extent.physical, "within the partition")?;
+    }
     let id_length = usize::from(fields.u8(0x0D)).min(44);
     let mut hash = blake3::Hasher::new();
     hash.update(&bytes).update(&entry);
@@ -95,7 +100,7 @@ pub(crate) fn read(partition: &dyn ReadAt) -> Result<Device, VmfsError> {
         uuid: uuid_text(&fields.array(0x82)),
         scsi_id: (fields.u8(0x0C), bytes[0x2E..0x2E + id_length].to_vec()),
         name: read_name(partition, &header)?,
-        extents: read_extents(partition, &header, volume.id)?,
+        extents,
         volume,
         fingerprint: hash.finalize().into(),
     })

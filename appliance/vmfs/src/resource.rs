@@ -201,6 +201,8 @@ impl ResourceFile {
         if header.count == 0 || header.size == 0 {
             return Ok(());
         }
+        let there = header.count <= self.length / header.size;
+        at.require(there, "number of resources", header.count, "as many as the file can hold")?;
         let last = header.count - 1;
         let cluster = last / header.per_cluster;
         let (group, member) = (cluster / header.per_group, cluster % header.per_group);

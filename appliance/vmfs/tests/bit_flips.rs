@@ -19,7 +19,7 @@ use vmfs::{Target, VmfsError, Volume};
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
-const FLIPS: usize = 5000;
+const FLIPS: usize = 10_000;
 const SEED: u64 = 0x5EED_0001;
 /// Start of the logical volume on the LUN.
 const DATA: u64 = MIB + 0x110_0000;

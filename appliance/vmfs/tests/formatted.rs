@@ -45,7 +45,7 @@ fn spec(size: u64, layout: Layout) -> VolumeSpec {
 /// A volume with one of everything; returns its image and the raw disks.
 fn one_of_everything(folder: &Path, layout: Layout) -> (PathBuf, Vec<(String, PathBuf)>) {
     let image = folder.join("lun.img");
-    let mut volume = spec(4 * GIB, layout).create(&image).unwrap();
+    let mut volume = spec(2 * GIB, layout).create(&image).unwrap();
     volume.add_dir("web01").unwrap();
     volume.add_dir("web01/deep").unwrap();
     volume.add_dir("empty").unwrap();

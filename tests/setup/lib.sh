@@ -67,7 +67,7 @@ need_rust() {
     cargo $part --version >/dev/null 2>&1 ||
       die "cargo $part not found: run 'rustup component add rustfmt clippy'"
   done
-  need_packages gcc libc6-dev
+  need_packages gcc git libc6-dev
 }
 
 go_is_new_enough() {

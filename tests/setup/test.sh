@@ -3,5 +3,4 @@
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 need_rust
 need_lab
-need_peers
 exec python3 tests/setup/steps.py check test

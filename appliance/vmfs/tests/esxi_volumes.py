@@ -43,6 +43,7 @@ VOLUMES = {
     "zero6": "d99292bead2b3504903d4c951708a2b6e6a3e2de86734decf346187245be7d68",
 }
 PART = 1 << 20
+ZEROS = bytes(PART)
 
 
 def download(folder):
@@ -68,7 +69,7 @@ def unpack(job):
     source = gzip.open(io.BytesIO(packed))
     with open(target + ".part", "wb") as image:
         while part := source.read(PART):
-            if part.count(0) == len(part):
+            if part == ZEROS[: len(part)]:
                 image.seek(len(part), os.SEEK_CUR)
             else:
                 image.write(part)

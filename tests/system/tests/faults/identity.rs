@@ -2,7 +2,7 @@
 
 use crate::site::{Site, VM, flip};
 use lab::tgt::LunSpec;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::PermissionsExt;
 
 #[test]
 fn a_wrong_password_is_refused_and_never_told() {

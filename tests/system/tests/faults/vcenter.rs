@@ -72,7 +72,7 @@ fn a_change_id_of_another_epoch_gives_a_full_and_says_so() {
     let run = site.backup_and_compare("after the reset");
     assert_eq!(run.state, RunState::Warning, "{run:#?}");
     assert!(run.warnings.iter().any(|text| text.contains("epoch")), "{run:#?}");
-    let Some(RunResult::Backup(result)) = run.result else { unreachable!() };
+    let Some(RunResult::Backup(result)) = &run.result else { unreachable!() };
     assert!(result.san_read_bytes > 24 << 20, "everything allocated was read: {result:?}");
 
     let next = site.backup();
@@ -88,7 +88,7 @@ fn areas_come_page_by_page() {
     }
     site.lab.vcenter.page_size(1).unwrap();
     let run = site.backup_and_compare("paged");
-    let Some(RunResult::Backup(result)) = run.result else { unreachable!() };
+    let Some(RunResult::Backup(result)) = &run.result else { unreachable!() };
     assert!(result.changed_areas >= 20, "{result:?}");
     assert!(run.warnings.is_empty(), "{run:#?}");
 }

@@ -76,6 +76,8 @@ pub struct RepositoryConfig {
     pub zstd_level: i32,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reserve_mib: Option<u64>,
+    /// Sealed segments that only `chattr -i` lets go; off, so that a test can clean up.
+    pub immutable: bool,
 }
 
 /// `[lock]`

@@ -2,6 +2,7 @@
 
 use crate::process::run;
 use anyhow::{Context as _, Result, bail};
+use rustix::fs::{FlockOperation, flock};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -22,30 +23,54 @@ pub fn target() -> PathBuf {
         .map_or_else(|| repository_root().join("target"), PathBuf::from)
 }
 
-/// A fresh directory for one lab, removed when dropped. Directories of processes that were
-/// killed before they could remove theirs are swept on the way: disk images are large.
+/// A directory of its own for one lab, removed when dropped.
+#[derive(Debug)]
+pub struct FreshDirectory {
+    directory: TempDir,
+    /// Held as long as the directory is in use, by the kernel's word: however we end, it lets go.
+    _in_use: File,
+}
+
+impl FreshDirectory {
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+}
+
+/// The file in a lab's directory whose lock says that somebody uses it.
+const IN_USE: &str = "in-use";
+
+/// Makes a directory for one lab. Directories of processes that were killed before they could
+/// remove theirs are swept on the way: disk images are large.
 ///
 /// # Errors
 /// When it cannot be made.
-pub fn fresh_directory() -> Result<TempDir> {
+pub fn fresh_directory() -> Result<FreshDirectory> {
     let base = target().join("lab").join("run");
     std::fs::create_dir_all(&base).with_context(|| format!("making {}", base.display()))?;
+    // One at a time, so that nobody sweeps a directory between its making and its lock.
+    let turn = File::create(base.join("turn"))?;
+    flock(&turn, FlockOperation::LockExclusive).context("waiting for the turn to begin")?;
     sweep(&base);
-    tempfile::Builder::new()
-        .prefix(&format!("{}-", std::process::id()))
+    let directory = tempfile::Builder::new()
+        .prefix("lab-")
         .tempdir_in(&base)
-        .with_context(|| format!("making a directory in {}", base.display()))
+        .with_context(|| format!("making a directory in {}", base.display()))?;
+    let in_use = File::create_new(directory.path().join(IN_USE))?;
+    flock(&in_use, FlockOperation::LockExclusive)?;
+    Ok(FreshDirectory { directory, _in_use: in_use })
 }
 
-/// Removes directories `PID-…` whose process is gone.
+/// Removes the directories that nobody uses any more.
 fn sweep(base: &Path) {
     let Ok(entries) = std::fs::read_dir(base) else { return };
-    for entry in entries.flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let owner = name.split_once('-').and_then(|(pid, _)| pid.parse::<u32>().ok());
-        if owner.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
-            // Somebody else may be sweeping the same directory: gone is gone.
-            let _ = std::fs::remove_dir_all(entry.path());
+    for place in entries.flatten().map(|entry| entry.path()) {
+        let Ok(lock) = File::open(place.join(IN_USE)) else { continue };
+        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            // What cannot be removed now is tried again by the next lab.
+            let _ = std::fs::remove_dir_all(&place);
         }
     }
 }
@@ -129,4 +154,23 @@ pub fn sparse_file(path: &Path, bytes: u64) -> Result<()> {
         bail!("{} did not get its size", path.display());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_in_use_is_left_alone_and_one_left_behind_is_swept() {
+        let base = tempfile::tempdir().unwrap();
+        let [used, left] = ["used", "left"].map(|name| base.path().join(name));
+        for place in [&used, &left] {
+            std::fs::create_dir(place).unwrap();
+        }
+        let holder = File::create_new(used.join(IN_USE)).unwrap();
+        flock(&holder, FlockOperation::LockExclusive).unwrap();
+        File::create_new(left.join(IN_USE)).unwrap();
+        sweep(base.path());
+        assert!(used.exists() && !left.exists());
+    }
 }

@@ -5,13 +5,12 @@ use crate::daemon::{
     VcenterConfig,
 };
 use crate::datastore::{Datastore, Disk, LABEL, Layout, NAA, Vm, VmSpec};
-use crate::place::{built, copy_sparse, fresh_directory};
+use crate::place::{FreshDirectory, built, copy_sparse, fresh_directory};
 use crate::tgt::{Chap, LunSpec, TARGET, Tgt, TgtSpec};
 use crate::vcenter::{DatastoreSpec, DiskConfig, Vcenter, VcenterSpec, VmConfig};
 use anyhow::{Context as _, Result};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use tempfile::TempDir;
 
 /// The lab's only vSphere account.
 pub const USER: &str = "administrator@vsphere.local";
@@ -42,7 +41,7 @@ pub struct Lab {
     pub tgt: Tgt,
     /// What lies on the LUN.
     pub datastore: Datastore,
-    directory: TempDir,
+    directory: FreshDirectory,
 }
 
 impl Lab {
@@ -101,6 +100,7 @@ impl Lab {
                 segment_mib: 64,
                 zstd_level: 1,
                 reserve_mib: None,
+                immutable: false,
             },
             lock: LockConfig { mode: "governance".to_owned(), days: 7 },
         })

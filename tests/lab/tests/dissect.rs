@@ -58,7 +58,7 @@ fn another_reader_sees_the_disks_as_the_guests_do() {
     let descriptor = lab::virtual_machine::descriptor(&vm.disks[0]);
     assert_eq!(found.get("web01/web01.vmdk"), Some(&hash(descriptor.as_bytes())));
     // Into holes, across blocks, and over data.
-    lab.write("web01", 0, 88 * MIB - 5000, &[0x5A; 3 << 20]).unwrap();
+    lab.write("web01", 0, 88 * MIB - 5000, &vec![0x5A; 3 << 20]).unwrap();
     lab.write("web01", 0, 2 * MIB + 77, &[0xC3; 10_000]).unwrap();
     lab.write("web01", 1, 33 * MIB - 1, &[0x11; 2]).unwrap();
     compare("after guest writes");

@@ -78,6 +78,8 @@ pub(crate) struct Repository {
     pub(crate) zstd_level: i32,
     #[serde(default = "default_reserve")]
     pub(crate) reserve_mib: u64,
+    #[serde(default = "yes")]
+    pub(crate) immutable: bool,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -123,6 +123,7 @@ pub(crate) fn options(config: &config::Repository) -> Options {
         segment_size: config.segment_mib << 20,
         zstd_level: config.zstd_level,
         reserve_bytes: config.reserve_mib << 20,
+        immutable: config.immutable,
         ..Options::default()
     }
 }

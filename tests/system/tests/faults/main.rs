@@ -5,6 +5,7 @@
 #![allow(unreachable_pub, reason = "a test has no outside")]
 #![allow(clippy::cast_possible_truncation, reason = "numbers of a test are small")]
 
+mod attack;
 mod connection;
 mod crash;
 mod datastore;

@@ -51,7 +51,7 @@ pub(crate) fn text(run: &Run) -> String {
     let _ = writeln!(text, "{vm}: {kind} {state} (run {})", run.id);
     for step in &run.steps {
         let detail = step.detail.as_ref().map(|d| format!("  {}", clean(d))).unwrap_or_default();
-        let _ = writeln!(text, "  {:<18} {:>8.1} s{detail}", clean(&step.name), step.seconds);
+        let _ = writeln!(text, "  {:<26} {:>8.1} s{detail}", clean(&step.name), step.seconds);
     }
     match &run.result {
         Some(RunResult::Backup(result)) => text.push_str(&backup_lines(result)),

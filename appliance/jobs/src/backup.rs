@@ -94,6 +94,9 @@ impl<H: Hypervisor, F: Fabric, S: Store> Backup<H, F, S> {
         settings: Settings,
         progress: &Arc<Progress>,
     ) -> Result<BackupReport, RunError> {
+        if progress.is_cancelled() {
+            return Err(RunError::Cancelled);
+        }
         let started = (self.wall)();
         progress.step("preflight");
         let vm = self.hypervisor.vm(vm).await?;
@@ -170,6 +173,9 @@ impl<H: Hypervisor, F: Fabric, S: Store> Backup<H, F, S> {
         point = session.attach_configuration(point).await?;
         point = session.attach_record(point, &reports, previous.as_ref()).await?;
         session.still_the_same().await?;
+        if progress.is_cancelled() {
+            return Err(RunError::Cancelled);
+        }
 
         progress.step("commit");
         let finished = (self.wall)();

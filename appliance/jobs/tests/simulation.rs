@@ -181,12 +181,20 @@ async fn a_disk_that_moves_while_it_is_read_is_not_kept() {
 #[tokio::test]
 async fn a_cancelled_run_cleans_up() {
     let mut rig = Rig::new();
+    for call in ["vm", "changes", "read data"] {
+        let progress = Arc::new(Progress::default());
+        rig.world.state.lock().unwrap().cancel_at = Some((call, Arc::clone(&progress)));
+        let error = rig.backup(&progress).await.unwrap_err();
+        assert!(matches!(error, RunError::Cancelled), "{call}: {error}");
+        let snapshots = rig.world.state.lock().unwrap().snapshots.len();
+        assert_eq!((snapshots, rig.journal().pending().len()), (0, 0), "{call}");
+    }
+    rig.world.state.lock().unwrap().log.clear();
     let progress = Arc::new(Progress::default());
     progress.cancel();
     let error = rig.backup(&progress).await.unwrap_err();
     assert!(matches!(error, RunError::Cancelled), "{error}");
-    assert!(rig.world.state.lock().unwrap().snapshots.is_empty());
-    assert!(rig.journal().pending().is_empty());
+    assert!(rig.world.state.lock().unwrap().log.is_empty(), "cancelled in the queue: no call");
     assert!(rig.world.store.points.lock().unwrap().is_empty());
 }
 

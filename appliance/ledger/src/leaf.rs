@@ -61,6 +61,18 @@ pub enum Event {
         /// End of the lock that stood in the way.
         until: Option<RetentionTime>,
     },
+    /// Everything a point reaches was read back and compared.
+    Verified {
+        /// The point.
+        #[serde(with = "text")]
+        point: RecoveryPointId,
+        /// Chunks read.
+        chunks: u64,
+        /// Their plain bytes.
+        bytes: u64,
+        /// Damaged places found; 0: the point is whole.
+        damage: u64,
+    },
     /// The points exist no longer; the segments are being removed.
     Delete {
         /// Ids, hex.

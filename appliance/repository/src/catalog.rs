@@ -43,6 +43,17 @@ pub struct RecoveryPoint {
     pub lock: RetentionLock,
     /// What may happen to it at the moment of the question.
     pub state: Verdict,
+    /// When it was last read back as a whole, and what was found.
+    pub verified: Option<Verified>,
+}
+
+/// The outcome of a verification, as it is on record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// When, by the wall clock.
+    pub at: WallTime,
+    /// Damaged places found; 0: the point was whole.
+    pub damage: u64,
 }
 
 /// What is known of a sealed segment.
@@ -60,6 +71,7 @@ pub(crate) struct Segment {
 pub(crate) struct Point {
     pub(crate) commit: Commit,
     pub(crate) manifest: RecordRef,
+    pub(crate) verified: Option<Verified>,
 }
 
 pub(crate) struct Catalog {
@@ -122,6 +134,11 @@ impl Replayed {
             Event::Commit(commit) => self.commit(*commit)?,
             Event::Delete { points, segments } => self.delete(&points, &segments, leaf.clock)?,
             Event::Deleted { .. } => self.unfinished_deletion = false,
+            Event::Verified { point, damage, .. } => {
+                if let Some(point) = self.points.get_mut(&point) {
+                    point.verified = Some(Verified { at: leaf.wall, damage });
+                }
+            }
             Event::Created { .. } | Event::Clock {} | Event::Refused { .. } => {}
         }
         Ok(())
@@ -133,7 +150,8 @@ impl Replayed {
         self.retention.apply(event).map_err(|refusal| refusal.to_string())?;
         let id = commit.manifest.id.parse().map_err(|error| format!("manifest: {error}"))?;
         let place = Place::from_bits(commit.manifest.place).map_err(|error| error.to_string())?;
-        self.points.insert(point, Point { commit, manifest: RecordRef { id, place } });
+        let manifest = RecordRef { id, place };
+        self.points.insert(point, Point { commit, manifest, verified: None });
         self.order.push(point);
         Ok(())
     }
@@ -206,7 +224,7 @@ impl Catalog {
 
     /// The summary of a point.
     pub(crate) fn summary(&self, id: RecoveryPointId) -> Option<RecoveryPoint> {
-        let commit = &self.points.get(&id)?.commit;
+        let Point { commit, verified, .. } = self.points.get(&id)?;
         Some(RecoveryPoint {
             id,
             vm: commit.vm.clone(),
@@ -220,6 +238,7 @@ impl Catalog {
             new_bytes: commit.new_bytes,
             lock: self.retention.lock(id)?,
             state: self.retention.may_delete(id, self.clock.value())?,
+            verified: *verified,
         })
     }
 

@@ -43,7 +43,7 @@ mod verify;
 #[cfg(test)]
 mod tests;
 
-pub use catalog::RecoveryPoint;
+pub use catalog::{RecoveryPoint, Verified};
 pub use delete::Deleted;
 pub use disk::{DiskDraft, DiskStats, DiskWriter, ParentDisk};
 pub use error::{DeleteError, StoreError};

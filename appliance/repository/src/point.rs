@@ -388,7 +388,9 @@ impl PointWriter {
         }
         let event = retention::Event::Commit { point: self.id, lock };
         catalog.retention.apply(event).map_err(|e| StoreError::misuse(e.to_string()))?;
-        catalog.points.insert(self.id, crate::catalog::Point { commit, manifest: reference });
+        catalog
+            .points
+            .insert(self.id, crate::catalog::Point { commit, manifest: reference, verified: None });
         catalog.order.push(self.id);
         catalog.summary(self.id).ok_or_else(|| StoreError::no_point(self.id))
     }

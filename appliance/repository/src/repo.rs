@@ -1,6 +1,6 @@
 //! The repository's face.
 
-use crate::catalog::RecoveryPoint;
+use crate::catalog::{RecoveryPoint, Verified};
 use crate::core::{Core, Scratch, locked, wanted};
 use crate::delete::Deleted;
 use crate::open::Recovery;
@@ -12,6 +12,7 @@ use crate::verify::{Progress, VerifyReport};
 use crate::{DeleteError, Options, StoreError};
 use format::manifest::Manifest;
 use format::record::Kind;
+use ledger::Event;
 use model::{RecoveryPointId, RetentionTime, VmIdentity, WallTime};
 use retention::Now;
 use std::path::Path;
@@ -135,6 +136,22 @@ impl Repository {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<VerifyReport, StoreError> {
         crate::verify::verify(&self.inner, id, progress)
+    }
+
+    /// Puts the outcome of [`Self::verify`] on record.
+    pub fn record_verification(
+        &self,
+        id: RecoveryPointId,
+        report: &VerifyReport,
+        now: Now,
+    ) -> Result<(), StoreError> {
+        let mut catalog = locked(&self.inner.core.catalog);
+        let damage = report.damage.len() as u64 + report.more_damage;
+        let (chunks, bytes) = (report.chunks, report.bytes);
+        catalog.record(vec![Event::Verified { point: id, chunks, bytes, damage }], now)?;
+        let point = catalog.points.get_mut(&id).ok_or_else(|| StoreError::no_point(id))?;
+        point.verified = Some(Verified { at: now.wall, damage });
+        Ok(())
     }
 
     /// Deletes a point whose lock has ended, and the segments that nothing reaches any more.

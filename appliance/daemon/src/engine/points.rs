@@ -4,7 +4,7 @@ use super::{Appliance, from_store, unknown_point};
 use crate::clock;
 use api::{
     DiskStats, LockView, Page, PointDetail, PointDisk, PointFile, PointMode, PointQuery,
-    PointSummary, RunKind, RunResult, Verification, VmRef, text,
+    PointSummary, Verification, VmRef, text,
 };
 use console::{Blob, EngineError, EngineResult};
 use jobs::RunRecord;
@@ -25,20 +25,6 @@ impl Appliance {
     pub(super) fn newest_point(&self, vm: &VmUuid) -> Option<RecoveryPoint> {
         self.repository.points().into_iter().rfind(|point| point.vm.uuid == *vm)
     }
-
-    /// The last verify run on the point that ended since the start.
-    fn verification(&self, id: RecoveryPointId) -> Option<Verification> {
-        let runs = self.registry.list();
-        runs.iter()
-            .rev()
-            .filter(|run| run.kind == RunKind::Verify && run.point == Some(id))
-            .find_map(|run| match &run.result {
-                Some(RunResult::Verify(result)) => {
-                    Some(Verification { at: run.finished?, intact: result.damage_total == 0 })
-                }
-                _ => None,
-            })
-    }
 }
 
 pub(super) fn list(appliance: &Appliance, query: &PointQuery) -> EngineResult<Page<PointSummary>> {
@@ -46,13 +32,13 @@ pub(super) fn list(appliance: &Appliance, query: &PointQuery) -> EngineResult<Pa
         query.vm.as_ref().is_none_or(|vm| point.vm.name == *vm || point.vm.uuid.0 == *vm)
     };
     let points = appliance.repository.points().into_iter().filter(wanted);
-    let bare = points.map(|point| summary(&point, &RunRecord::default(), None));
+    let bare = points.map(|point| summary(&point, &RunRecord::default()));
     // Only what is on the page is read from the disks.
     let page = Page::cut(bare, &query.page());
     let whole = page.items.into_iter().map(|item| {
         let point = appliance.find_point(item.id)?;
         let record = record(&appliance.repository, item.id)?;
-        Ok(summary(&point, &record, appliance.verification(item.id)))
+        Ok(summary(&point, &record))
     });
     Ok(Page { items: whole.collect::<EngineResult<_>>()?, next: page.next })
 }
@@ -66,11 +52,7 @@ fn record(repository: &Repository, id: RecoveryPointId) -> EngineResult<RunRecor
     }
 }
 
-fn summary(
-    point: &RecoveryPoint,
-    record: &RunRecord,
-    verified: Option<Verification>,
-) -> PointSummary {
+fn summary(point: &RecoveryPoint, record: &RunRecord) -> PointSummary {
     let full = record.disks.iter().any(|disk| disk.read != ReadMode::Incremental);
     let network = record.disks.iter().any(|disk| disk.transport == Transport::Network);
     PointSummary {
@@ -83,7 +65,10 @@ fn summary(
         transport: if network { Transport::Network } else { Transport::San },
         consistency: point.consistency,
         lock: Some(lock_view(point.lock, &point.state)),
-        verified,
+        verified: point.verified.map(|verified| Verification {
+            at: text::wall(verified.at),
+            intact: verified.damage == 0,
+        }),
     }
 }
 
@@ -101,7 +86,7 @@ pub(super) fn detail(appliance: &Appliance, id: RecoveryPointId) -> EngineResult
     let record = record(&appliance.repository, id)?;
     let files = manifest.files.iter().filter(|file| file.name != RunRecord::FILE);
     Ok(PointDetail {
-        summary: summary(&point, &record, appliance.verification(id)),
+        summary: summary(&point, &record),
         server_uuid: point.vm.server_uuid.clone(),
         run: point.run,
         previous: record.previous,

@@ -170,6 +170,7 @@ pub(crate) fn verify(repository: &Repository, run: &Entry) -> Result<RunResult, 
         before = progress.done;
     });
     let report = report.map_err(|error| failed(&error))?;
+    repository.record_verification(id, &report, clock::now()).map_err(|error| failed(&error))?;
     let result = VerifyResult {
         chunks: report.chunks,
         bytes: report.bytes,

@@ -9,6 +9,7 @@ pub use store::MemoryStore;
 
 use block::{ReadAt, ReadError};
 use fakes::vmfs::{Provisioning, Volume, VolumeSpec};
+use jobs::Progress;
 use jobs::journal::JournalLog;
 use jobs::ports::{BoxError, BoxFuture, Fabric, PortError, SourceLun};
 use model::{DiskRange, ErrorKind, NaaName};
@@ -44,6 +45,8 @@ pub struct State {
     /// Number of calls so far, and the one that fails.
     pub calls: usize,
     pub fail_at: Option<usize>,
+    /// Somebody cancels the run when this call comes.
+    pub cancel_at: Option<(&'static str, Arc<Progress>)>,
     /// Names of the calls, for failure messages.
     pub log: Vec<String>,
     volume: Volume,
@@ -86,6 +89,7 @@ impl World {
             moves_after: None,
             calls: 0,
             fail_at: None,
+            cancel_at: None,
             log: Vec::new(),
             volume,
         };
@@ -118,6 +122,9 @@ impl World {
         let number = state.calls;
         state.calls += 1;
         state.log.push(name.into());
+        if let Some((_, progress)) = state.cancel_at.take_if(|(call, _)| *call == name) {
+            progress.cancel();
+        }
         if state.fail_at == Some(number) {
             return Err(PortError {
                 kind: ErrorKind::Retryable,

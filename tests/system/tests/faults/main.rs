@@ -12,5 +12,6 @@ mod datastore;
 mod full_disk;
 mod identity;
 mod memory;
+mod repository;
 mod site;
 mod vcenter;

@@ -23,6 +23,7 @@ fn main() -> Result<ExitCode> {
     };
     let mut demo = Demo::start(&mut say)?;
     demo.play(&mut say);
+    keep(demo.summary(), &place)?;
     if std::io::stdout().is_terminal() {
         tell(&format!("\n{}\nconsole: {}\n", demo.summary().text(), demo.console()?));
         tell("Ctrl-C ends the demo.\n");

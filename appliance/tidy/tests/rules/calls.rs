@@ -2,8 +2,9 @@
 //! not in tests.
 
 use crate::layers::{LAYERS, Layer};
-use std::collections::BTreeMap;
-use tidy::{Tree, source};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use tidy::{Tree, modules, source};
 
 /// What would make a pure crate depend on where and when it runs.
 const IMPURE_CALLS: &[&str] = &[
@@ -70,9 +71,15 @@ const REMOVING: &[&str] =
 /// What changes the immutable flag.
 const FLAGS: &[&str] = &["ioctl_setflags", "FS_IOC_SETFLAGS"];
 
-/// Code of every Rust file below `folder`.
+/// Code of every Rust file below `folder` that is compiled outside of tests.
 fn sources(tree: &Tree, folder: &str) -> Vec<(String, String)> {
+    let members = tree.members().unwrap();
+    let targets = members.iter().flat_map(|package| &package.targets);
+    let roots = targets.filter(|target| !target.is_test() && !target.is_example());
+    let shipped: BTreeSet<PathBuf> =
+        roots.flat_map(|target| modules::shipped(target.src_path.as_std_path())).collect();
     tree.below(folder, "rs")
+        .filter(|path| shipped.contains(&tree.root().join(path)))
         .map(|path| (path.to_owned(), source::code(&tree.text(path).unwrap().unwrap_or_default())))
         .collect()
 }

@@ -32,8 +32,8 @@ pub mod vm;
 pub use endpoint::{ENDPOINTS, Endpoint, EndpointInfo, Method, Nothing, Raw};
 pub use page::{LIMIT_DEFAULT, LIMIT_MAX, Listed, Page, PageQuery};
 pub use point::{
-    DataRanges, DataRangesQuery, DiskStats, LockView, PointDetail, PointDisk, PointFile, PointMode,
-    PointQuery, PointRef, PointSummary, Verification,
+    DataRanges, DataRangesQuery, DiskStats, LockView, NotContained, PointDetail, PointDisk,
+    PointFile, PointMode, PointQuery, PointRef, PointSummary, Verification,
 };
 pub use problem::{Problem, problem_type, status_of};
 pub use run::{

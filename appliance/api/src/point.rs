@@ -120,10 +120,26 @@ pub struct PointDetail {
     pub previous: Option<RecoveryPointId>,
     /// Its disks, by index.
     pub disks: Vec<PointDisk>,
+    /// Disks of the VM that it does not hold, and why.
+    #[serde(default)]
+    pub not_contained: Vec<NotContained>,
     /// The VM's small files that were kept with it.
     pub files: Vec<PointFile>,
     /// Number of its leaf in the transparency log.
     pub ledger_index: Option<u64>,
+}
+
+/// A disk of the VM that a recovery point does not hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotContained {
+    /// `VirtualDevice.key`.
+    pub key: i32,
+    /// `deviceInfo.label`.
+    pub label: String,
+    /// `backing.fileName`.
+    pub path: String,
+    /// Why not.
+    pub reason: String,
 }
 
 /// One disk of a recovery point.

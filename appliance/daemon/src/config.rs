@@ -123,8 +123,9 @@ fn default_mode() -> model::LockMode {
 pub(crate) enum ConfigError {
     #[error("reading the configuration {path}")]
     Read { path: PathBuf, source: std::io::Error },
-    #[error("the configuration {path} is not understood")]
-    Parse { path: PathBuf, source: toml::de::Error },
+    /// Without the line itself, which may hold a secret that somebody put there by mistake.
+    #[error("{path}, line {line}: {problem}")]
+    Parse { path: PathBuf, line: usize, problem: String },
     #[error("{key} = {value}: {reason}")]
     Value { key: &'static str, value: String, reason: String },
     #[error("{key}")]
@@ -140,8 +141,11 @@ impl Config {
     }
 
     fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
-        let config: Self = toml::from_str(text)
-            .map_err(|source| ConfigError::Parse { path: path.into(), source })?;
+        let config: Self = toml::from_str(text).map_err(|error| ConfigError::Parse {
+            path: path.into(),
+            line: error.span().map_or(0, |span| text[..span.start].lines().count().max(1)),
+            problem: error.message().into(),
+        })?;
         config.check()?;
         Ok(config)
     }
@@ -226,6 +230,14 @@ mod tests {
         assert_ne!(required_only, EXAMPLE);
         let defaults = parse(&required_only).unwrap();
         assert_eq!(format!("{example:?}"), format!("{defaults:?}"));
+    }
+
+    #[test]
+    fn a_secret_in_the_wrong_place_is_not_repeated() {
+        let text = EXAMPLE.replace("[vcenter]\n", "[vcenter]\npassword = \"hunter2\"\n");
+        assert_ne!(text, EXAMPLE);
+        let error = parse(&text).unwrap_err();
+        assert!(error.contains("password") && !error.contains("hunter2"), "{error}");
     }
 
     #[test]

@@ -14,7 +14,11 @@ use clap::Parser;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 use tracing_subscriber::EnvFilter;
+
+/// How long work on blocking threads may take to end after everything else has.
+const SHUTDOWN: Duration = Duration::from_secs(5);
 
 /// The Holdfast backup appliance.
 #[derive(Parser)]
@@ -57,5 +61,9 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     }
     let filter = EnvFilter::try_from_env("HOLDFAST_LOG").unwrap_or_else(|_| "info".into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    tokio::runtime::Runtime::new().context("starting the runtime")?.block_on(start::run(config))
+    let runtime = tokio::runtime::Runtime::new().context("starting the runtime")?;
+    let ended = runtime.block_on(start::run(config));
+    // A verification may take hours; what it read so far needs no ending of its own.
+    runtime.shutdown_timeout(SHUTDOWN);
+    ended
 }

@@ -67,10 +67,11 @@ type Queue = mpsc::Receiver<Arc<jobs::Entry>>;
 fn build(config: Config) -> anyhow::Result<(Arc<Appliance>, Queue, Queue)> {
     std::fs::create_dir_all(&config.state_dir)
         .with_context(|| format!("state_dir = {}", config.state_dir.display()))?;
+    // The repository first: its lock keeps a second daemon away from the journal too.
+    let (repository, findings) = open_repository(&config)?;
     let journal = Journal::load(Box::new(JournalFile::new(&config.state_dir)))
         .map_err(|error| anyhow::anyhow!("{error}"))
         .context("reading the journal of what must be undone")?;
-    let (repository, findings) = open_repository(&config)?;
     let vcenter = Vcenter::new(hypervisor::client_config(&config.vcenter, config.password()?)?);
     let fabric = Sessions::new(portals(&config)?);
     let (backups, backup_queue) = mpsc::channel(QUEUE);
@@ -94,10 +95,23 @@ fn open_repository(config: &Config) -> anyhow::Result<(Repository, Vec<String>)>
     let path = &config.repository.path;
     let options = crate::wire::store::options(&config.repository);
     let context = || format!("repository.path = {}", path.display());
+    // Written after the first creation: where it stands and the repository does not, its file
+    // system is not mounted, and a new one in its place would hide the locked points.
+    let made = config.state_dir.join("repository-made");
     if !path.join("repository").exists() {
+        if made.exists() {
+            anyhow::bail!(
+                "repository.path = {}: there was a repository and it is not there now; mount its \
+                 file system. To begin a new one on purpose, remove {}",
+                path.display(),
+                made.display()
+            );
+        }
         std::fs::create_dir_all(path).with_context(context)?;
         Repository::create(path, &options, clock::wall()).with_context(context)?;
     }
+    std::fs::write(&made, path.as_os_str().as_encoded_bytes())
+        .with_context(|| format!("writing {}", made.display()))?;
     let (repository, recovery) =
         Repository::open(path, &options, clock::now()).with_context(context)?;
     let findings = crate::wire::store::findings(&recovery);

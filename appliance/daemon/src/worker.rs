@@ -4,7 +4,7 @@ use crate::clock;
 use crate::engine::Appliance;
 use crate::wire::store::{self, Locked};
 use api::{Problem, RunKind, VmRef};
-use jobs::{Backup, Entry, Settings, Swept, sweep};
+use jobs::{Backup, Entry, Settings, Swept, Undone, sweep};
 use model::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,13 +66,17 @@ pub(crate) async fn sweeper(appliance: Arc<Appliance>) {
         if appliance.journal.pending().is_empty() {
             continue;
         }
-        // The intent of a backup that runs is not left behind: a sweep and a run exclude each other.
+        // The intent of a backup that runs is not left behind: sweep and run exclude each other.
         let Ok(_turn) = appliance.turn.try_lock() else { continue };
-        for Swept { intent, outcome } in sweep(&*appliance.vcenter, &appliance.journal).await {
+        let swept = sweep(&*appliance.vcenter, &appliance.journal, clock::wall()).await;
+        for Swept { intent, outcome } in swept {
             let vm = &intent.vm.name;
             match outcome {
-                Ok(removed) => {
+                Ok(Undone::Closed { removed }) => {
                     tracing::info!(run = %intent.run, vm, removed, "snapshots of a run removed");
+                }
+                Ok(Undone::Waiting) => {
+                    tracing::debug!(run = %intent.run, vm, "no snapshot so far; it may still come");
                 }
                 Err(error) => {
                     let error = model::chain(&error);
@@ -83,17 +87,31 @@ pub(crate) async fn sweeper(appliance: Arc<Appliance>) {
     }
 }
 
-/// A run that a crash ended shows as failed, so that nobody takes it for never begun.
+/// What a crash ended is shown as it was: failed, so that nobody takes it for never begun, or
+/// with its recovery point when that was committed before.
 fn show_interrupted(appliance: &Appliance, intent: &jobs::Intent) {
     let vm = VmRef { uuid: intent.vm.uuid.clone(), name: intent.vm.name.clone() };
-    let Ok(entry) = appliance.registry.add(intent.run, RunKind::Backup, vm, None, false) else {
+    let points = appliance.repository.points();
+    let kept = points.iter().find(|point| point.run == intent.run).map(|point| point.id);
+    let Ok(entry) = appliance.registry.add(intent.run, RunKind::Backup, vm, kept, false) else {
         return; // more than fits: the journal and the log have it
     };
     entry.begin();
+    let next_step = "Its snapshot is being removed.";
+    let (detail, next_step) = match kept {
+        Some(point) => (
+            format!("holdfastd ended after recovery point {point} was committed; it is whole."),
+            next_step.to_owned(),
+        ),
+        None => (
+            "holdfastd ended while the run was going on; nothing of it was kept.".to_owned(),
+            format!("{next_step} Run the backup again."),
+        ),
+    };
     let problem =
         Problem::of_kind(ErrorKind::Retryable, "interrupted", "The backup was interrupted")
-            .detail("holdfastd ended while the run was going on; nothing of it was kept.")
-            .next_step("Its snapshot is being removed. Run the backup again.");
+            .detail(detail)
+            .next_step(next_step);
     entry.end(Err(Box::new(problem)));
 }
 

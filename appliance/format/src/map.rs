@@ -155,7 +155,8 @@ impl Node {
             return Err(FormatError::corrupt(
                 WHAT,
                 format!(
-                    "node {found_index} of level {found_level} with {count} entries is not node {index} of level {level} with {wanted}"
+                    "node {found_index} of level {found_level} with {count} entries is not \
+                     node {index} of level {level} with {wanted}"
                 ),
             ));
         }

@@ -6,11 +6,13 @@ use crate::locate::{Located, blocking, locate};
 use crate::ports::{
     DiskCounts, DiskView, Fabric, Hypervisor, PointDraft, PointSink, Store, VmView,
 };
-use crate::preflight::{covered, find_datastore, parse_path, preflight};
+use crate::preflight::{coverage, find_datastore, parse_path, preflight};
 use crate::progress::{Progress, StepState};
 use crate::session::Session;
-use crate::sweep::undo;
-use model::{Consistency, DiskIdentity, ReadMode, RecoveryPointId, RunId, VmUuid, WallTime};
+use crate::sweep::{Undone, undo};
+use model::{
+    Consistency, DiskIdentity, ErrorKind, ReadMode, RecoveryPointId, RunId, VmUuid, WallTime,
+};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::Arc;
@@ -105,12 +107,28 @@ impl<H: Hypervisor, F: Fabric, S: Store> Backup<H, F, S> {
             progress.detail("change tracking switched on");
             self.hypervisor.enable_cbt(&vm).await?;
         }
-        let intent = Intent { run, vm: vm.identity.clone(), snapshot: format!("holdfast-{run}") };
+        let intent = Intent {
+            run,
+            vm: vm.identity.clone(),
+            reference: vm.reference.clone(),
+            snapshot: format!("holdfast-{run}"),
+            opened: started,
+        };
         self.journal.open(intent.clone()).map_err(RunError::Journal)?;
 
         progress.step("snapshot");
-        let result = self.with_snapshot(&vm, &intent, started, settings, progress).await;
-        self.clean_up(&intent, progress, result).await
+        let description = format!("temporary, of a Holdfast backup; run {run}");
+        let created = self.hypervisor.create_snapshot(&vm, &intent.snapshot, &description).await;
+        // Without a clear answer the snapshot may still come into being.
+        let settled = match &created {
+            Ok(_) => true,
+            Err(error) => !matches!(error.kind, ErrorKind::Retryable | ErrorKind::Busy),
+        };
+        let result = match created {
+            Ok(snapshot) => self.with_snapshot(&vm, &snapshot, &intent, settings, progress).await,
+            Err(error) => Err(error.into()),
+        };
+        self.clean_up(&intent, settled, progress, result).await
     }
 
     /// Removes the snapshot. A failure to do so is a warning when there is a point to keep: the
@@ -118,60 +136,66 @@ impl<H: Hypervisor, F: Fabric, S: Store> Backup<H, F, S> {
     async fn clean_up(
         &self,
         intent: &Intent,
+        settled: bool,
         progress: &Progress,
         result: Result<BackupReport, RunError>,
     ) -> Result<BackupReport, RunError> {
         if result.is_ok() {
             progress.step("remove snapshot");
         }
-        if let Err(error) = undo(&*self.hypervisor, &self.journal, intent).await {
-            let text = model::chain(&error);
-            tracing::error!(run = %intent.run, vm = %intent.vm.name, %text, "snapshot stays");
-            progress.warn(format!(
-                "snapshot '{}' could not be removed ({text}); it is tried again at the next sweep",
-                intent.snapshot
-            ));
-        }
+        let left = match undo(&*self.hypervisor, &self.journal, intent, settled).await {
+            Ok(Undone::Closed { .. }) => return result,
+            Ok(Undone::Waiting) => "vCenter did not say whether it was made".into(),
+            Err(error) => model::chain(&error),
+        };
+        tracing::error!(run = %intent.run, vm = %intent.vm.name, left, "a snapshot may be left");
+        progress.warn(format!(
+            "snapshot '{}' could not be removed ({left}); it is looked for until it is gone",
+            intent.snapshot
+        ));
         result
     }
 
     async fn with_snapshot(
         &self,
         vm: &VmView,
+        snapshot: &str,
         intent: &Intent,
-        started: WallTime,
         settings: Settings,
         progress: &Arc<Progress>,
     ) -> Result<BackupReport, RunError> {
-        let description = format!("temporary, of a Holdfast backup; run {}", intent.run);
-        let snapshot = self.hypervisor.create_snapshot(vm, &intent.snapshot, &description).await?;
-        let disks = self.hypervisor.snapshot_disks(vm, &snapshot).await?;
-        let covered = covered(&disks, progress)?;
+        let disks = self.hypervisor.snapshot_disks(vm, snapshot).await?;
+        let coverage = coverage(vm, &disks)?;
+        for missing in &coverage.not_contained {
+            progress.warn(format!("{} is not contained: {}", missing.label, missing.reason));
+        }
+        let still_off = self.hypervisor.vm(&vm.identity.uuid).await?.powered_off;
 
         progress.step("locate");
-        let volumes = self.locate_all(vm, &covered).await?;
-        let session = Session {
-            backup: self,
-            vm,
-            snapshot: &snapshot,
-            volumes,
-            disks: &disks,
-            settings,
-            progress,
-        };
+        let volumes = self.locate_all(vm, &coverage.covered).await?;
+        let session =
+            Session { backup: self, vm, snapshot, volumes, disks: &disks, settings, progress };
         let previous = session.previous().await?;
-        let consistency = if vm.powered_on { Consistency::Crash } else { Consistency::PoweredOff };
-        let draft = PointDraft { vm: vm.identity.clone(), run: intent.run, consistency, started };
+        let off = vm.powered_off && still_off;
+        let consistency = if off { Consistency::PoweredOff } else { Consistency::Crash };
+        let draft = PointDraft {
+            vm: vm.identity.clone(),
+            run: intent.run,
+            consistency,
+            started: intent.opened,
+        };
         let store = self.store.clone();
         let mut point = blocking("the store", move || store.begin(draft)).await??;
         let mut reports = Vec::new();
-        for disk in &covered {
+        for disk in &coverage.covered {
             let (report, given_back) = session.disk(disk, previous.as_ref(), point).await?;
             reports.push(report);
             point = given_back;
         }
         point = session.attach_configuration(point).await?;
-        point = session.attach_record(point, &reports, previous.as_ref()).await?;
+        point = session
+            .attach_record(point, &reports, previous.as_ref(), coverage.not_contained)
+            .await?;
         session.still_the_same().await?;
         if progress.is_cancelled() {
             return Err(RunError::Cancelled);

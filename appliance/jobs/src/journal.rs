@@ -5,7 +5,7 @@
 //! that never became durable, so nothing was done because of it: it is dropped.
 
 use crate::ports::BoxError;
-use model::{RunId, VmIdentity};
+use model::{RunId, VmIdentity, WallTime};
 use serde::{Deserialize, Serialize};
 use std::sync::{Mutex, PoisonError};
 
@@ -16,8 +16,12 @@ pub struct Intent {
     pub run: RunId,
     /// Of which VM.
     pub vm: VmIdentity,
+    /// The hypervisor's handle of the VM.
+    pub reference: String,
     /// The snapshot's name: unique, it carries the run's id.
     pub snapshot: String,
+    /// When it was written down.
+    pub opened: WallTime,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -132,7 +136,13 @@ mod tests {
             name: "web\n01".into(),
             server_uuid: "vc".into(),
         };
-        Intent { run: RunId([run; 16]), vm, snapshot: format!("holdfast-{run}") }
+        Intent {
+            run: RunId([run; 16]),
+            vm,
+            reference: "vm-1".into(),
+            snapshot: format!("holdfast-{run}"),
+            opened: WallTime(1_800_000_000),
+        }
     }
 
     #[test]

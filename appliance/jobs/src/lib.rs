@@ -34,4 +34,4 @@ pub use journal::{Intent, Journal, JournalLog};
 pub use progress::{Progress, ProgressView, StepState, StepView};
 pub use record::{DiskRecord, RunRecord};
 pub use registry::{Entry, Registry};
-pub use sweep::{Swept, sweep};
+pub use sweep::{Swept, Undone, sweep};

@@ -151,6 +151,12 @@ impl FlatDisk {
         self.disk.capacity
     }
 
+    /// The disk's UUID, as the descriptor writes it.
+    #[must_use]
+    pub fn uuid(&self) -> Option<&str> {
+        self.disk.ddb.get("uuid").map(String::as_str)
+    }
+
     /// Where the bytes of `range` lie, without a gap. Blocks; memory is bound by the range.
     pub fn map(&self, range: DiskRange) -> Result<Vec<Stretch>, RunError> {
         let mut stretches = Vec::new();

@@ -36,8 +36,8 @@ pub struct VmView {
     pub identity: VmIdentity,
     /// Templates have no runs.
     pub template: bool,
-    /// False when powered off or suspended.
-    pub powered_on: bool,
+    /// The guest was shut down; false when it runs, is suspended, or nobody knows.
+    pub powered_off: bool,
     /// Change tracking can be switched on.
     pub cbt_supported: bool,
     /// Change tracking is on.
@@ -118,6 +118,11 @@ pub enum Changes {
 pub trait Hypervisor: Send + Sync + 'static {
     /// The VM with this instance UUID.
     fn vm(&self, uuid: &VmUuid) -> impl Future<Output = Result<VmView, PortError>> + Send;
+    /// True when the hypervisor says that it has no VM with this handle any more. A VM that it
+    /// merely cannot describe now is not gone.
+    fn is_gone(&self, reference: &str) -> impl Future<Output = Result<bool, PortError>> + Send;
+    /// Merges what a removed snapshot left over.
+    fn consolidate(&self, vm: &VmView) -> impl Future<Output = Result<(), PortError>> + Send;
     /// All datastores.
     fn datastores(&self) -> impl Future<Output = Result<Vec<DatastoreView>, PortError>> + Send;
     /// Switches change tracking on; it counts from the next snapshot on.

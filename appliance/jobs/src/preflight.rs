@@ -3,7 +3,7 @@
 use crate::error::RunError;
 use crate::locate::DatastorePath;
 use crate::ports::{DatastoreView, DiskView, VmView};
-use crate::progress::Progress;
+use crate::record::NotContained;
 
 /// Refuses a VM in whose state no run may begin.
 pub(crate) fn preflight(vm: &VmView) -> Result<(), RunError> {
@@ -28,12 +28,30 @@ pub(crate) fn preflight(vm: &VmView) -> Result<(), RunError> {
     Ok(())
 }
 
-/// The disks that the snapshot covers; the others are named as not contained.
-pub(crate) fn covered(disks: &[DiskView], progress: &Progress) -> Result<Vec<DiskView>, RunError> {
+/// What of a VM a recovery point holds.
+pub(crate) struct Coverage {
+    /// The disks to read.
+    pub(crate) covered: Vec<DiskView>,
+    /// The others; they are named in the point.
+    pub(crate) not_contained: Vec<NotContained>,
+}
+
+/// Sorts the VM's disks into those the snapshot covers and the others. Refuses a point that
+/// would hold no disk at all.
+pub(crate) fn coverage(vm: &VmView, disks: &[DiskView]) -> Result<Coverage, RunError> {
     let mut covered = Vec::new();
+    let mut not_contained = Vec::new();
+    let mut leave_out = |disk: &DiskView, reason: &str| {
+        not_contained.push(NotContained {
+            key: disk.identity.key,
+            label: disk.label.clone(),
+            path: disk.identity.path.clone(),
+            reason: reason.into(),
+        });
+    };
     for disk in disks {
         if let Some(reason) = &disk.not_covered {
-            progress.warn(format!("{} is not contained: {reason}", disk.label));
+            leave_out(disk, reason);
         } else if disk.has_parent {
             return Err(RunError::NoSanPath {
                 disk: disk.identity.path.clone(),
@@ -45,7 +63,15 @@ pub(crate) fn covered(disks: &[DiskView], progress: &Progress) -> Result<Vec<Dis
             covered.push(disk.clone());
         }
     }
-    Ok(covered)
+    let known = |key| disks.iter().any(|disk| disk.identity.key == key);
+    for disk in vm.disks.iter().filter(|disk| !known(disk.identity.key)) {
+        leave_out(disk, disk.not_covered.as_deref().unwrap_or("the snapshot does not have it"));
+    }
+    if covered.is_empty() {
+        let reason = "no disk of it can be backed up through a snapshot".into();
+        return Err(RunError::Preflight { vm: vm.identity.name.clone(), reason });
+    }
+    Ok(Coverage { covered, not_contained })
 }
 
 /// The path in two parts, or why it cannot be one on the SAN.
@@ -56,14 +82,20 @@ pub(crate) fn parse_path(path: &str) -> Result<DatastorePath, RunError> {
     })
 }
 
-/// The datastore of this name.
+/// The datastore of this name. Names are unique within a datacenter only: where two datastores
+/// share one, nothing says which is meant, so neither is read.
 pub(crate) fn find_datastore<'a>(
     views: &'a [DatastoreView],
     name: &str,
     path: &str,
 ) -> Result<&'a DatastoreView, RunError> {
-    views.iter().find(|view| view.name == name).ok_or_else(|| RunError::NoSanPath {
-        disk: path.into(),
-        reason: format!("the hypervisor lists no datastore '{name}'"),
-    })
+    let no_path = |reason: String| Err(RunError::NoSanPath { disk: path.into(), reason });
+    let mut same = views.iter().filter(|view| view.name == name);
+    match (same.next(), same.next()) {
+        (Some(view), None) => Ok(view),
+        (Some(_), Some(_)) => no_path(format!(
+            "several datastores are called '{name}'; give them names of their own in vCenter"
+        )),
+        (None, _) => no_path(format!("the hypervisor lists no datastore '{name}'")),
+    }
 }

@@ -2,6 +2,7 @@
 //! which no restore needs.
 
 use crate::backup::DiskReport;
+pub use api::NotContained;
 use api::{DiskStats, text};
 use model::{ReadMode, RecoveryPointId, Transport};
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,9 @@ pub struct RunRecord {
     pub previous: Option<RecoveryPointId>,
     /// The disks.
     pub disks: Vec<DiskRecord>,
+    /// Disks of the VM that the point does not hold.
+    #[serde(default)]
+    pub not_contained: Vec<NotContained>,
 }
 
 /// Figures of one disk.
@@ -35,8 +39,12 @@ impl RunRecord {
 
     /// The record of these disks.
     #[must_use]
-    pub fn of(disks: &[DiskReport], previous: Option<RecoveryPointId>) -> Self {
-        Self { previous, disks: disks.iter().map(DiskRecord::of).collect() }
+    pub fn of(
+        disks: &[DiskReport],
+        previous: Option<RecoveryPointId>,
+        not_contained: Vec<NotContained>,
+    ) -> Self {
+        Self { previous, disks: disks.iter().map(DiskRecord::of).collect(), not_contained }
     }
 
     /// From the file's bytes; unknown fields are ignored.

@@ -12,7 +12,7 @@ use crate::ports::{
 use crate::preflight::parse_path;
 use crate::progress::Progress;
 use crate::read::transfer;
-use crate::record::RunRecord;
+use crate::record::{NotContained, RunRecord};
 use crate::window::{Patience, WINDOW_CELLS, Window, plan_window};
 use block::Grid;
 use model::{DiskIdentity, DiskRange, ErrorKind, ReadMode, RecoveryPointId, Transport};
@@ -61,7 +61,7 @@ impl<H: Hypervisor, F: Fabric, S: Store> Session<'_, H, F, S> {
         let located = &self.volumes[&path.datastore];
         let areas = self.areas(&disk.identity, previous).await?;
         let flat = open_settled(&located.volume, &path, self.settings.map_pause).await?;
-        same_capacity(&disk.identity, &flat)?;
+        same_disk(&disk.identity, &flat)?;
 
         self.progress.step(format!("read {}", disk.label));
         point.file(&self.file_name(disk, &path), &flat.descriptor)?;
@@ -200,10 +200,11 @@ impl<H: Hypervisor, F: Fabric, S: Store> Session<'_, H, F, S> {
         mut point: S::Point,
         reports: &[DiskReport],
         previous: Option<&PreviousPoint>,
+        not_contained: Vec<NotContained>,
     ) -> Result<S::Point, RunError> {
         let incremental = reports.iter().any(|disk| disk.mode == ReadMode::Incremental);
         let previous = previous.filter(|_| incremental).map(|point| point.id);
-        let record = serde_json::to_vec(&RunRecord::of(reports, previous))
+        let record = serde_json::to_vec(&RunRecord::of(reports, previous, not_contained))
             .map_err(|source| RunError::Journal(source.into()))?;
         blocking("the store", move || point.file(RunRecord::FILE, &record).map(|()| point))
             .await?
@@ -251,18 +252,29 @@ async fn open_settled(
     }
 }
 
-fn same_capacity(disk: &DiskIdentity, flat: &FlatDisk) -> Result<(), RunError> {
-    if disk.capacity == flat.capacity() {
-        return Ok(());
+/// The descriptor on the LUN is the one of this disk.
+fn same_disk(disk: &DiskIdentity, flat: &FlatDisk) -> Result<(), RunError> {
+    let differs = |reason: String| Err(RunError::NoSanPath { disk: disk.path.clone(), reason });
+    let capacity = flat.capacity();
+    if disk.capacity != capacity {
+        let expected = disk.capacity;
+        return differs(format!(
+            "the hypervisor gives {expected} bytes, the descriptor on the LUN {capacity}"
+        ));
     }
-    Err(RunError::NoSanPath {
-        disk: disk.path.clone(),
-        reason: format!(
-            "the hypervisor gives {} bytes, the descriptor on the LUN {}",
-            disk.capacity,
-            flat.capacity()
-        ),
-    })
+    // Written '6000C29a-bc97-…' by the one and '60 00 C2 9a bc 97 …-…' by the other.
+    let digits = |text: &str| -> String {
+        text.chars().filter(char::is_ascii_hexdigit).map(|c| c.to_ascii_lowercase()).collect()
+    };
+    match flat.uuid() {
+        Some(uuid) if !disk.uuid.is_empty() && digits(uuid) != digits(&disk.uuid) => {
+            let expected = &disk.uuid;
+            differs(format!(
+                "the hypervisor gives the disk UUID {expected}, the descriptor on the LUN {uuid}"
+            ))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The value of `key = "value"` in a `.vmx`.

@@ -6,7 +6,8 @@
 
 mod world;
 
-use jobs::{Backup, BackupReport, Journal, Progress, RunError, Settings, sweep};
+use jobs::sweep::SETTLED_AFTER_SECONDS;
+use jobs::{Backup, BackupReport, Journal, Progress, RunError, Settings, Undone, sweep};
 use model::{DiskRange, ReadMode, RunId, VmUuid, WallTime};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -109,7 +110,9 @@ async fn broken_at_every_call_nothing_is_left_and_nothing_is_wrong() {
         let journal = rig.journal();
         let left = rig.world.state.lock().unwrap().snapshots.len();
         assert!(left == 0 || !journal.pending().is_empty(), "{context}: a forgotten snapshot");
-        for swept in sweep(&*rig.world, &journal).await {
+        // Long after, so that no creation can be under way any more.
+        let later = WallTime(1_800_000_000 + SETTLED_AFTER_SECONDS);
+        for swept in sweep(&*rig.world, &journal, later).await {
             swept.outcome.unwrap_or_else(|error| panic!("{context}: {error}"));
         }
         assert!(rig.world.state.lock().unwrap().snapshots.is_empty(), "{context}");
@@ -121,6 +124,32 @@ async fn broken_at_every_call_nothing_is_left_and_nothing_is_wrong() {
         }
     }
     assert!(calls_of_a_good_run.unwrap() > 30, "the run makes its calls");
+}
+
+#[tokio::test]
+async fn a_snapshot_whose_creation_was_not_answered_is_waited_for() {
+    let mut rig = Rig::new();
+    let calls = {
+        let mut probe = Rig::new();
+        probe.backup_and_compare("probe").await;
+        let state = probe.world.state.lock().unwrap();
+        state.log.iter().position(|call| call == "create snapshot").unwrap()
+    };
+    rig.world.state.lock().unwrap().fail_at = Some(calls);
+    assert!(rig.backup(&Arc::new(Progress::default())).await.is_err());
+    // Nothing is there, but it may still come: the intent stays.
+    let journal = rig.journal();
+    let intent = journal.pending().pop().expect("the intent is open");
+    let soon = WallTime(1_800_000_000 + 60);
+    let swept = sweep(&*rig.world, &journal, soon).await.pop().unwrap();
+    assert_eq!(swept.outcome.unwrap(), Undone::Waiting);
+    // Now vCenter finishes what it had begun.
+    let late = ("late".to_owned(), intent.snapshot, Vec::new());
+    rig.world.state.lock().unwrap().snapshots.push(late);
+    let swept = sweep(&*rig.world, &journal, soon).await.pop().unwrap();
+    assert_eq!(swept.outcome.unwrap(), Undone::Closed { removed: 1 });
+    assert!(rig.world.state.lock().unwrap().snapshots.is_empty());
+    assert!(journal.pending().is_empty());
 }
 
 #[tokio::test]

@@ -72,6 +72,8 @@ pub enum Event {
         bytes: u64,
         /// Damaged places found; 0: the point is whole.
         damage: u64,
+        /// Segments that hold them, at most 1000: nothing new refers to their chunks.
+        segments: Vec<u32>,
     },
     /// The points exist no longer; the segments are being removed.
     Delete {

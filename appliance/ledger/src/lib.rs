@@ -24,7 +24,8 @@ use model::ErrorKind;
 pub enum LedgerError {
     /// A leaf that this version does not know might be a lock: nothing is guessed.
     #[error(
-        "leaf {number} of the ledger is of a kind or version that is not known here ({problem}); use a newer version"
+        "leaf {number} of the ledger is of a kind or version that is not known here \
+         ({problem}); use a newer version"
     )]
     Unknown {
         /// Its number.
@@ -34,7 +35,8 @@ pub enum LedgerError {
     },
     /// Bytes that were durable once are different now.
     #[error(
-        "the ledger is damaged at leaf {number}: {problem}; restore ledger/ from a copy, nothing was changed"
+        "the ledger is damaged at leaf {number}: {problem}; restore ledger/ from a copy, \
+         nothing was changed"
     )]
     Damaged {
         /// The first leaf that is not right.

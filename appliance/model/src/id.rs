@@ -132,7 +132,16 @@ impl ChangeId {
     /// True when areas changed since `self` can be asked for on a disk that now has `now`.
     #[must_use]
     pub fn continues_to(&self, now: &Self) -> bool {
-        self.epoch().is_some() && self.epoch() == now.epoch()
+        // A number that went back: the disk itself was set back, such as by the array.
+        let forwards = match (self.sequence(), now.sequence()) {
+            (Some(before), Some(after)) => before <= after,
+            _ => false,
+        };
+        self.epoch().is_some() && self.epoch() == now.epoch() && forwards
+    }
+
+    fn sequence(&self) -> Option<u64> {
+        self.0.rsplit_once('/').and_then(|(_, number)| number.parse().ok())
     }
 }
 
@@ -170,5 +179,7 @@ mod tests {
         assert!(!id("52 a1/4").continues_to(&id("52 b2/9")));
         assert!(!id("no-slash").continues_to(&id("no-slash")));
         assert!(!id("/4").continues_to(&id("/5")));
+        assert!(!id("52 a1/9").continues_to(&id("52 a1/4")), "set back");
+        assert!(!id("52 a1/x").continues_to(&id("52 a1/x")));
     }
 }

@@ -98,6 +98,8 @@ pub(crate) struct Replayed {
     /// The last `delete` leaves have no `deleted` leaf.
     pub(crate) unfinished_deletion: bool,
     pub(crate) high_water: RetentionTime,
+    /// Segments in which a verification found damage.
+    pub(crate) distrusted: BTreeSet<u32>,
 }
 
 impl Replayed {
@@ -110,6 +112,7 @@ impl Replayed {
             deleted: BTreeSet::new(),
             unfinished_deletion: false,
             high_water: RetentionTime(i64::MIN),
+            distrusted: BTreeSet::new(),
         };
         for (number, leaf) in (0..).zip(leaves) {
             replayed.take(leaf).map_err(|problem| LedgerError::Damaged { number, problem })?;
@@ -134,7 +137,8 @@ impl Replayed {
             Event::Commit(commit) => self.commit(*commit)?,
             Event::Delete { points, segments } => self.delete(&points, &segments, leaf.clock)?,
             Event::Deleted { .. } => self.unfinished_deletion = false,
-            Event::Verified { point, damage, .. } => {
+            Event::Verified { point, damage, segments, .. } => {
+                self.distrusted.extend(segments);
                 if let Some(point) = self.points.get_mut(&point) {
                     point.verified = Some(Verified { at: leaf.wall, damage });
                 }
@@ -215,6 +219,7 @@ impl Catalog {
 
     /// Advances the clock and puts it on record when that has become due.
     pub(crate) fn tick(&mut self, now: Now) -> Result<RetentionTime, StoreError> {
+        self.ledger.catch_up()?;
         let clock = self.clock.advance(now);
         if clock.0.saturating_sub(self.recorded_clock.0) >= CLOCK_LEAF_EVERY {
             self.record(vec![Event::Clock {}], now)?;

@@ -20,7 +20,8 @@ pub enum StoreError {
     },
     /// Free space is below the reserve: nothing more is taken in, nothing is deleted.
     #[error(
-        "the repository is full: {free} bytes are free and {reserve} are kept in reserve; add space or delete expired recovery points"
+        "the repository is full: {free} bytes are free and {reserve} are kept in reserve; add \
+         space or delete expired recovery points"
     )]
     Full {
         /// Bytes.
@@ -60,7 +61,8 @@ pub enum StoreError {
     },
     /// A file was read back with other bytes than had been written to it.
     #[error(
-        "segment {segment} was read back with other bytes than were written: the storage below the repository loses or changes data; check disks, controller and memory"
+        "segment {segment} was read back with other bytes than were written: the storage below \
+         the repository loses or changes data; check disks, controller and memory"
     )]
     ReadBack {
         /// Its serial.
@@ -75,7 +77,8 @@ pub enum StoreError {
     },
     /// A write to the ledger failed earlier in a way that leaves its state unknown.
     #[error(
-        "the ledger takes no more entries because an earlier write failed; what is committed can be read. Restart the service"
+        "the ledger takes no more entries because an earlier write failed; what is committed \
+         can be read. Restart the service"
     )]
     LedgerStopped,
     /// The caller asked for something that cannot be.
@@ -142,7 +145,8 @@ impl StoreError {
 pub enum DeleteError {
     /// Its lock has not ended. The attempt is on record.
     #[error(
-        "recovery point {point} is locked in {mode} mode for at least {} more seconds (until {} of the retention clock, which is at {})",
+        "recovery point {point} is locked in {mode} mode for at least {} more seconds (until \
+         {} of the retention clock, which is at {})",
         until.0.saturating_sub(now.0), until.0, now.0
     )]
     Locked {
@@ -165,7 +169,8 @@ pub enum DeleteError {
     },
     /// A backup builds on it, or it is being read.
     #[error(
-        "recovery point {point} is in use by a running backup, restore or verification; try again when it has ended"
+        "recovery point {point} is in use by a running backup, restore or verification; try \
+         again when it has ended"
     )]
     InUse {
         /// The point.

@@ -127,12 +127,18 @@ impl Index {
     pub(crate) fn condemn(&mut self, segments: &BTreeSet<u32>) -> BTreeSet<u32> {
         let free: BTreeSet<u32> =
             segments.iter().copied().filter(|segment| !self.pins.contains_key(segment)).collect();
-        if !free.is_empty() {
+        self.forget(&free);
+        free
+    }
+
+    /// Forgets all chunks of `segments`: they are stored anew when they come again.
+    pub(crate) fn forget(&mut self, segments: &BTreeSet<u32>) {
+        if !segments.is_empty() {
             for shard in &mut self.shards {
-                shard.rebuild(shard.slots.len(), |slot| !free.contains(&segment_of(slot.place)));
+                shard
+                    .rebuild(shard.slots.len(), |slot| !segments.contains(&segment_of(slot.place)));
             }
         }
-        free
     }
 
     pub(crate) fn chunks(&self) -> u64 {
@@ -194,7 +200,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_behaves_as_a_map(operations in prop::collection::vec((0u64..60, 1u32..5, 0..8), 0..300)) {
+        fn it_behaves_as_a_map(
+            operations in prop::collection::vec((0u64..60, 1u32..5, 0..8), 0..300),
+        ) {
             // Ids that collide in the shard and nearly everywhere else.
             let mut index = Index::new();
             let mut map: HashMap<u64, u32> = HashMap::new();

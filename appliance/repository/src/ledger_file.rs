@@ -116,6 +116,11 @@ impl LedgerFile {
         Ok(())
     }
 
+    /// Writes the head when it is behind: what it does not name could still be taken for torn.
+    pub(crate) fn catch_up(&mut self) -> Result<(), StoreError> {
+        if self.head_is_behind && !self.stopped { self.write_head() } else { Ok(()) }
+    }
+
     fn write_head(&mut self) -> Result<(), StoreError> {
         let head = Head::new(self.repository, &self.tree).encode();
         storage::replace(&*self.storage, layout::HEAD, head.as_bytes())

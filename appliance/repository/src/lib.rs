@@ -15,7 +15,7 @@
 //! |---|---|
 //! | run with run | free; each has its own segments, and finds the other's chunks once sealed |
 //! | commit with anything | one after another, under the catalog's lock |
-//! | deletion with run | segments that a run found chunks in are pinned; its parent cannot be deleted |
+//! | deletion with run | segments a run found chunks in are pinned; its parent stays |
 //! | deletion with restore, verify | refused: the point is in use |
 //! | deletion with deletion | one after another |
 //!

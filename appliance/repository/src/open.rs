@@ -131,7 +131,8 @@ pub(crate) fn open(
     }
     let replayed = Replayed::new(leaves)?;
     recovery.clock = replayed.high_water;
-    let scan = Scan::run(&storage, &header, &replayed, &mut recovery)?;
+    let mut scan = Scan::run(&storage, &header, &replayed, &mut recovery)?;
+    scan.index.forget(&replayed.distrusted);
     let unfinished = replayed.unfinished_deletion;
     let mut catalog = Catalog::new(replayed, scan.segments, ledger, now);
     if unfinished {

@@ -15,6 +15,7 @@ use format::record::Kind;
 use ledger::Event;
 use model::{RecoveryPointId, RetentionTime, VmIdentity, WallTime};
 use retention::Now;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -138,17 +139,26 @@ impl Repository {
         crate::verify::verify(&self.inner, id, progress)
     }
 
-    /// Puts the outcome of [`Self::verify`] on record.
+    /// Puts the outcome of [`Self::verify`] on record. Chunks of segments with damage are stored
+    /// anew when they come again, so that the next full backup heals.
     pub fn record_verification(
         &self,
         id: RecoveryPointId,
         report: &VerifyReport,
         now: Now,
     ) -> Result<(), StoreError> {
-        let mut catalog = locked(&self.inner.core.catalog);
+        let damaged: BTreeSet<u32> = report.damage.iter().map(|damage| damage.segment).collect();
         let damage = report.damage.len() as u64 + report.more_damage;
-        let (chunks, bytes) = (report.chunks, report.bytes);
-        catalog.record(vec![Event::Verified { point: id, chunks, bytes, damage }], now)?;
+        let event = Event::Verified {
+            point: id,
+            chunks: report.chunks,
+            bytes: report.bytes,
+            damage,
+            segments: damaged.iter().copied().collect(),
+        };
+        let mut catalog = locked(&self.inner.core.catalog);
+        catalog.record(vec![event], now)?;
+        locked(&self.inner.core.index).forget(&damaged);
         let point = catalog.points.get_mut(&id).ok_or_else(|| StoreError::no_point(id))?;
         point.verified = Some(Verified { at: now.wall, damage });
         Ok(())

@@ -41,7 +41,12 @@ impl RetentionClock {
 
     /// Takes a reading of both clocks and advances.
     pub fn advance(&mut self, now: Now) -> RetentionTime {
-        if now.monotonic < self.last.monotonic || now.wall < self.last.wall {
+        if now.monotonic < self.last.monotonic {
+            // A reading that was taken before the last one and arrives after it says nothing new.
+            // To anchor there would count the time between the two again.
+            return self.value;
+        }
+        if now.wall < self.last.wall {
             self.anchor = (self.value, now);
         }
         self.last = now;
@@ -131,6 +136,21 @@ mod tests {
                 value = clock.advance(at(seconds, wall));
                 wall += off;
                 prop_assert_eq!(value, RetentionTime(ran));
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn readings_in_any_order_never_run_ahead(
+            readings in prop::collection::vec((0u64..10_000, 0i64..10_000), 1..40),
+        ) {
+            let mut clock = RetentionClock::resume(RetentionTime(0), at(0, 0));
+            let mut latest = 0;
+            for (monotonic, wall) in readings {
+                latest = latest.max(monotonic);
+                let value = clock.advance(at(monotonic, wall)).0;
+                prop_assert!(value <= i64::try_from(latest).unwrap(), "{} > {}", value, latest);
             }
         }
     }

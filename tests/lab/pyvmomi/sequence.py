@@ -189,7 +189,7 @@ def full_cycle(content, machine, control):
         found, pages = areas(machine, made, disk, "*")
     finally:
         control.post("/cbt/page", areas=DEFAULT_PAGE_AREAS)
-    check("everything allocated, one area per page", found and len(found) <= pages <= len(found) + 1,
+    check("everything allocated, an area a page", found and len(found) <= pages <= len(found) + 1,
           (pages, found))
     expect("a question at the capacity is InvalidArgument", vmodl.fault.InvalidArgument,
            lambda: machine.QueryChangedDiskAreas(made, disk.key, disk.capacityInBytes, "*"))

@@ -64,6 +64,7 @@ fn point(
         run: RunId([9; 16]),
         previous: None,
         disks,
+        not_contained: Vec::new(),
         files: vec![PointFile { name: VMX_NAME.into(), size_bytes: VMX.len() as u64 }],
         ledger_index: Some(7),
     }

@@ -91,6 +91,7 @@ pub(super) fn detail(appliance: &Appliance, id: RecoveryPointId) -> EngineResult
         run: point.run,
         previous: record.previous,
         disks: disks(&manifest, &record),
+        not_contained: record.not_contained,
         files: files
             .map(|file| PointFile { name: file.name.clone(), size_bytes: file.length })
             .collect(),

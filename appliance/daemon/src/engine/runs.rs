@@ -6,7 +6,6 @@ use console::{EngineError, EngineResult};
 use jobs::Entry;
 use model::{ErrorKind, RecoveryPointId, RunId};
 use std::sync::Arc;
-use tokio::sync::mpsc::Sender;
 
 /// One run for each VM, or none at all when one of them is unknown.
 pub(super) async fn start(appliance: &Appliance, request: RunRequest) -> EngineResult<RunsStarted> {
@@ -20,11 +19,13 @@ pub(super) async fn start(appliance: &Appliance, request: RunRequest) -> EngineR
         .next_step("Name at least one VM."));
     }
     let vms = vms::resolve(appliance, &request.vms).await?;
+    let permits = appliance.backups.try_reserve_many(vms.len()).map_err(|error| busy(&error))?;
     let mut runs = Vec::new();
-    for (uuid, name) in vms {
+    for ((uuid, name), permit) in vms.into_iter().zip(permits) {
         let vm = VmRef { uuid, name };
-        let entry = add(appliance, &appliance.backups, RunKind::Backup, vm, None, request.full)?;
+        let entry = add(appliance, RunKind::Backup, vm, None, request.full)?;
         runs.push(entry.view());
+        permit.send(entry);
     }
     Ok(RunsStarted { runs })
 }
@@ -32,8 +33,11 @@ pub(super) async fn start(appliance: &Appliance, request: RunRequest) -> EngineR
 pub(super) fn verify(appliance: &Appliance, id: RecoveryPointId) -> EngineResult<Run> {
     let vm = appliance.find_point(id)?.vm;
     let vm = VmRef { uuid: vm.uuid, name: vm.name };
-    let entry = add(appliance, &appliance.verifies, RunKind::Verify, vm, Some(id), false)?;
-    Ok(entry.view())
+    let permit = appliance.verifies.try_reserve().map_err(|error| busy(&error))?;
+    let entry = add(appliance, RunKind::Verify, vm, Some(id), false)?;
+    let view = entry.view();
+    permit.send(entry);
+    Ok(view)
 }
 
 pub(super) fn list(appliance: &Appliance, query: &PageQuery) -> Page<Run> {
@@ -54,22 +58,17 @@ pub(super) fn one(appliance: &Appliance, id: RunId) -> EngineResult<Run> {
 
 fn add(
     appliance: &Appliance,
-    queue: &Sender<Arc<Entry>>,
     kind: RunKind,
     vm: VmRef,
     point: Option<RecoveryPointId>,
     full: bool,
 ) -> EngineResult<Arc<Entry>> {
-    let busy = |detail: String| {
-        EngineError::new(ErrorKind::Busy, "queue-full", "The run cannot be queued", detail)
-            .next_step("Try again when some runs have ended.")
-    };
     let id = RunId(super::random()?);
-    let permit = queue.try_reserve().map_err(|error| busy(error.to_string()))?;
-    let entry = appliance
-        .registry
-        .add(id, kind, vm, point, full)
-        .map_err(|error| busy(error.to_string()))?;
-    permit.send(Arc::clone(&entry));
-    Ok(entry)
+    appliance.registry.add(id, kind, vm, point, full).map_err(|error| busy(&error))
+}
+
+fn busy(reason: &dyn std::fmt::Display) -> EngineError {
+    let detail = reason.to_string();
+    EngineError::new(ErrorKind::Busy, "queue-full", "The run cannot be queued", detail)
+        .next_step("Try again when some runs have ended.")
 }

@@ -47,10 +47,10 @@ pub(super) fn status(appliance: &Appliance) -> EngineResult<Status> {
             add(
                 "snapshot-left",
                 format!(
-                    "Snapshot '{}' of VM '{}' is not removed yet.",
+                    "Snapshot '{}' of VM '{}' may still be there.",
                     intent.snapshot, intent.vm.name
                 ),
-                "It is tried again every few seconds; check that vCenter can be reached.",
+                "It is looked for every few seconds; check that vCenter can be reached.",
             );
         }
     }

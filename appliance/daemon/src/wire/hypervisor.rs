@@ -126,6 +126,20 @@ impl Hypervisor for Vcenter {
         Ok(vm_view(&about, uuid, vm))
     }
 
+    async fn is_gone(&self, reference: &str) -> Result<bool, PortError> {
+        let client = self.client().await?;
+        match client.vm(&MoRef::new("VirtualMachine", reference)).await {
+            Err(error) if error.kind() == ErrorKind::Gone => Ok(true),
+            state => self.note(state, "looking for a VM by its reference").map(|_| false),
+        }
+    }
+
+    async fn consolidate(&self, vm: &VmView) -> Result<(), PortError> {
+        let client = self.client().await?;
+        let operation = format!("consolidating the disks of VM '{}'", vm.identity.name);
+        self.note(client.consolidate(&vm_ref(vm)).await, operation)
+    }
+
     async fn datastores(&self) -> Result<Vec<DatastoreView>, PortError> {
         let luns = self.all_luns().await?;
         let datastores = self.all_datastores().await?;
@@ -224,7 +238,7 @@ fn vm_view(about: &About, uuid: &VmUuid, vm: Vm) -> VmView {
             server_uuid: about.instance_uuid.clone().unwrap_or_default(),
         },
         template: vm.template,
-        powered_on: vm.power_state == PowerState::On,
+        powered_off: vm.power_state == PowerState::Off,
         cbt_supported: vm.cbt_supported,
         cbt_enabled: vm.cbt_enabled,
         consolidation_needed: vm.consolidation_needed,

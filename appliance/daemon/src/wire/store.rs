@@ -7,7 +7,7 @@ use jobs::Entry;
 use jobs::ports::{
     DiskCounts, DiskDraft, DiskSink, PointDraft, PointSink, PortError, PreviousPoint, Store,
 };
-use model::{DiskRange, RecoveryPointId, VmIdentity, WallTime};
+use model::{DiskRange, ErrorKind, RecoveryPointId, VmIdentity, WallTime};
 use repository::{
     DiskWriter, Lock, Options, ParentDisk, PointWriter, Recovery, Repository, StoreError,
 };
@@ -38,8 +38,19 @@ impl Store for Locked {
 
     fn latest(&self, vm: &VmIdentity) -> Result<Option<PreviousPoint>, PortError> {
         let Some(point) = self.repository.latest_of(vm) else { return Ok(None) };
-        let manifest =
-            self.repository.point(point.id).map_err(port("reading the previous point"))?;
+        // Nothing new is built on what is known to be damaged: the next run is a full one.
+        if point.verified.is_some_and(|verified| verified.damage > 0) {
+            tracing::warn!(point = %point.id, "the previous point is damaged; reading in full");
+            return Ok(None);
+        }
+        let manifest = match self.repository.point(point.id) {
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
+                let error = model::chain(&error);
+                tracing::warn!(point = %point.id, error, "the previous point cannot be read");
+                return Ok(None);
+            }
+            manifest => manifest.map_err(port("reading the previous point"))?,
+        };
         let disks = manifest.disks.into_iter().map(|disk| disk.identity).collect();
         Ok(Some(PreviousPoint { id: point.id, disks }))
     }
@@ -137,6 +148,12 @@ pub(crate) fn findings(recovery: &Recovery) -> Vec<String> {
         .collect();
     if recovery.header_damaged {
         found.push("One of the two copies of the repository's header is damaged.".into());
+    }
+    if recovery.torn_ledger_bytes > 0 {
+        found.push(format!(
+            "{} bytes of a last ledger entry that was never acknowledged were set aside.",
+            recovery.torn_ledger_bytes
+        ));
     }
     if !recovery.foreign.is_empty() {
         let names = recovery.foreign.join(", ");

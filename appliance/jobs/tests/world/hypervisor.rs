@@ -37,7 +37,7 @@ impl Hypervisor for World {
                 server_uuid: "vc".into(),
             },
             template: false,
-            powered_on: true,
+            powered_off: false,
             cbt_supported: true,
             cbt_enabled: state.cbt_enabled,
             consolidation_needed: false,
@@ -46,6 +46,15 @@ impl Hypervisor for World {
             disks: vec![self.disk(None)],
             problems: Vec::new(),
         })
+    }
+
+    async fn is_gone(&self, _reference: &str) -> Result<bool, PortError> {
+        self.call("is gone")?;
+        Ok(false)
+    }
+
+    async fn consolidate(&self, _vm: &VmView) -> Result<(), PortError> {
+        self.call("consolidate")
     }
 
     async fn datastores(&self) -> Result<Vec<DatastoreView>, PortError> {

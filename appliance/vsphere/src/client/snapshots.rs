@@ -76,6 +76,10 @@ impl Client {
         name: &str,
     ) -> Result<Vec<SnapshotNode>, VsphereError> {
         let state = self.vm(vm).await?;
+        // A tree that could not be read looks like an empty one, and is not.
+        if let Some(problem) = state.problems.into_iter().next() {
+            return Err(VsphereError::Unreadable { object: vm.clone(), problem });
+        }
         Ok(SnapshotNode::find_all(&state.snapshots, name).into_iter().cloned().collect())
     }
 

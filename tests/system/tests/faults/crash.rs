@@ -13,7 +13,7 @@ fn killed_at_any_moment_nothing_is_left_and_nothing_committed_is_lost() {
     // Slow enough to be hit at different places: before the snapshot, in it, while reading, and
     // around the commit.
     for (round, delay) in [0_u64, 40, 120, 250, 400, 700].into_iter().enumerate() {
-        site.lab.write(VM, 0, (5 + round as u64) << 20, &[round as u8 + 1; 70_000]).unwrap();
+        site.lab.write(VM, 0, (5 + round as u64) << 20, &vec![round as u8 + 1; 70_000]).unwrap();
         let before = site.points().len();
         let now = ["backup", "run", VM, "--full", "--no-wait"];
         assert!(site.daemon.cli().unwrap().output(&now).unwrap().status.success());

@@ -63,7 +63,7 @@ fn what_the_guest_writes_during_a_backup_is_in_the_next_point_and_not_in_this_on
         let run = scope.spawn(|| site.backup());
         crate::site::wait("there is a snapshot", || !site.snapshots().is_empty());
         let free = hole(&site.lab.disk(VM, 0).unwrap().truth, 0, 4 << 20).unwrap();
-        site.lab.write(VM, 0, free, &[0xAB; 100_000]).unwrap();
+        site.lab.write(VM, 0, free, &vec![0xAB; 100_000]).unwrap();
         site.lab.write(VM, 0, 8 << 20, &[0xCD; 5000]).unwrap();
         run.join().unwrap()
     });

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 #![allow(unreachable_pub, reason = "a test has no outside")]
+#![allow(clippy::print_stdout, reason = "a skipped test says so loudly")]
 #![allow(clippy::cast_possible_truncation, reason = "numbers of a test are small")]
 
 mod attack;

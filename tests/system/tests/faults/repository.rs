@@ -59,4 +59,13 @@ fn a_rotten_bit_is_found_told_after_a_restart_and_never_restored() {
     let arguments = ["point", "restore", &point, "--disk", "0", "--output", file];
     assert!(!cli.output(&arguments).unwrap().status.success());
     assert!(!image.exists(), "no part of an image is taken for the whole");
+
+    // The next backup does not build on what is known to be damaged: it heals.
+    let healed = site.backup_and_compare("after the rot");
+    let Some(RunResult::Backup(result)) = &healed.result else { panic!("{healed:#?}") };
+    assert_eq!(result.changed_areas, 0, "read in full: {result:?}");
+    let point = healed.point.unwrap().to_string();
+    let again: Run = site.daemon.cli().unwrap().json(&["point", "verify", &point]).unwrap();
+    let Some(RunResult::Verify(result)) = &again.result else { panic!("{again:#?}") };
+    assert_eq!(result.damage_total, 0, "{result:?}");
 }

@@ -125,8 +125,6 @@ pub struct PointDetail {
     pub not_contained: Vec<NotContained>,
     /// The VM's small files that were kept with it.
     pub files: Vec<PointFile>,
-    /// Number of its leaf in the transparency log.
-    pub ledger_index: Option<u64>,
 }
 
 /// A disk of the VM that a recovery point does not hold.

@@ -99,3 +99,79 @@ pub(crate) fn find_datastore<'a>(
         (None, _) => no_path(format!("the hypervisor lists no datastore '{name}'")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::{DiskIdentity, VmIdentity, VmUuid};
+
+    fn disk(key: i32, not_covered: Option<&str>) -> DiskView {
+        let path = format!("[san01] web01/{key}.vmdk");
+        DiskView {
+            identity: DiskIdentity { key, uuid: String::new(), path, capacity: 1, change_id: None },
+            label: format!("Hard disk {key}"),
+            not_covered: not_covered.map(Into::into),
+            has_parent: false,
+        }
+    }
+
+    fn vm(disks: Vec<DiskView>) -> VmView {
+        VmView {
+            reference: "vm-1".into(),
+            identity: VmIdentity {
+                uuid: VmUuid("50".into()),
+                name: "web01".into(),
+                server_uuid: String::new(),
+            },
+            template: false,
+            powered_off: false,
+            cbt_supported: true,
+            cbt_enabled: true,
+            consolidation_needed: false,
+            snapshots: Vec::new(),
+            vmx_path: String::new(),
+            disks,
+            problems: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_disk_that_the_snapshot_leaves_out_is_named_and_one_at_least_is_contained() {
+        let disks = [disk(2000, None), disk(2001, Some("independent"))];
+        let whole = vm(vec![disk(2000, None), disk(2001, None), disk(2002, None)]);
+        let coverage = coverage(&whole, &disks).unwrap();
+        assert_eq!(coverage.covered, [disk(2000, None)]);
+        let keys: Vec<_> = coverage.not_contained.iter().map(|disk| disk.key).collect();
+        assert_eq!(keys, [2001, 2002], "also the one that the snapshot does not know");
+        let none = super::coverage(&whole, &[disk(2001, Some("independent"))]);
+        assert!(matches!(none, Err(RunError::Preflight { .. })));
+    }
+
+    #[test]
+    fn a_vm_in_a_doubtful_state_is_refused_with_the_reason() {
+        let refused = |change: fn(&mut VmView)| {
+            let mut vm = vm(vec![disk(2000, None)]);
+            change(&mut vm);
+            preflight(&vm).unwrap_err().to_string()
+        };
+        assert!(preflight(&vm(vec![disk(2000, None)])).is_ok());
+        assert!(refused(|vm| vm.template = true).contains("template"));
+        assert!(refused(|vm| vm.consolidation_needed = true).contains("consolidat"));
+        assert!(refused(|vm| vm.problems.push("no devices".into())).contains("no devices"));
+        let cbt_over_snapshots = refused(|vm| {
+            vm.cbt_enabled = false;
+            vm.snapshots.push("before the update".into());
+        });
+        assert!(cbt_over_snapshots.contains("silently incomplete"), "{cbt_over_snapshots}");
+    }
+
+    #[test]
+    fn two_datastores_of_one_name_are_no_datastore() {
+        let view =
+            |kind: &str| DatastoreView { name: "san01".into(), kind: kind.into(), vmfs: None };
+        assert!(find_datastore(&[view("VMFS")], "san01", "x").is_ok());
+        let twice = find_datastore(&[view("VMFS"), view("NFS")], "san01", "x").unwrap_err();
+        assert!(twice.to_string().contains("several"), "{twice}");
+        assert!(find_datastore(&[], "san01", "x").is_err());
+    }
+}

@@ -117,7 +117,9 @@ fn text(point: &PointDetail) -> String {
     line("added", &size(summary.stored_new_bytes));
     line("run", &point.run.to_string());
     line("previous", &point.previous.map_or("none".into(), |id| id.to_string()));
-    line("ledger", &point.ledger_index.map_or("none".into(), |n| format!("leaf {n}")));
+    for disk in &point.not_contained {
+        line("missing", &format!("{} {}: {}", disk.label, disk.path, disk.reason));
+    }
     for file in &point.files {
         line("file", &format!("{}, {}", file.name, size(file.size_bytes)));
     }

@@ -66,7 +66,6 @@ fn point(
         disks,
         not_contained: Vec::new(),
         files: vec![PointFile { name: VMX_NAME.into(), size_bytes: VMX.len() as u64 }],
-        ledger_index: Some(7),
     }
 }
 

@@ -95,7 +95,6 @@ pub(super) fn detail(appliance: &Appliance, id: RecoveryPointId) -> EngineResult
         files: files
             .map(|file| PointFile { name: file.name.clone(), size_bytes: file.length })
             .collect(),
-        ledger_index: None,
     })
 }
 

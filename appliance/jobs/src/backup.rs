@@ -42,8 +42,8 @@ pub struct DiskReport {
     pub label: String,
     /// What was read and why.
     pub mode: ReadMode,
-    /// Areas that change tracking reported; for a full, allocated areas.
-    pub changed_areas: usize,
+    /// Areas that change tracking reported (0 in a full).
+    pub changed_areas: u64,
     /// Their bytes.
     pub changed_bytes: u64,
     /// Bytes read from the SAN.
@@ -202,8 +202,7 @@ impl<H: Hypervisor, F: Fabric, S: Store> Backup<H, F, S> {
         }
 
         progress.step("commit");
-        let finished = (self.wall)();
-        let id = blocking("the store", move || point.commit(finished)).await??;
+        let id = blocking("the store", move || point.commit()).await??;
         progress.detail(format!("recovery point {id}"));
         Ok(BackupReport { point: id, disks: reports })
     }

@@ -5,9 +5,10 @@
 //! that never became durable, so nothing was done because of it: it is dropped.
 
 use crate::ports::BoxError;
+use crate::progress::lock;
 use model::{RunId, VmIdentity, WallTime};
 use serde::{Deserialize, Serialize};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 /// A run is about to create a snapshot of this name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,7 +66,7 @@ impl Journal {
 
     /// Writes the intent down; when this returns, a crash cannot make us forget it.
     pub fn open(&self, intent: Intent) -> Result<(), BoxError> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = lock(&self.open);
         self.log.append(&encode(&Line::Open(intent.clone()))?)?;
         open.push(intent);
         Ok(())
@@ -73,7 +74,7 @@ impl Journal {
 
     /// There is nothing left to undo for this run.
     pub fn close(&self, run: RunId) -> Result<(), BoxError> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = lock(&self.open);
         self.log.append(&encode(&Line::Closed(run))?)?;
         open.retain(|intent| intent.run != run);
         Ok(())
@@ -82,7 +83,7 @@ impl Journal {
     /// What is not closed yet.
     #[must_use]
     pub fn pending(&self) -> Vec<Intent> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.open).clone()
     }
 }
 

@@ -257,7 +257,7 @@ pub trait PointSink: Send + 'static {
     /// Attaches a small file, such as the `.vmx`.
     fn file(&mut self, name: &str, bytes: &[u8]) -> Result<(), PortError>;
     /// Makes the point durable, visible and locked.
-    fn commit(self, finished: WallTime) -> Result<RecoveryPointId, PortError>;
+    fn commit(self) -> Result<RecoveryPointId, PortError>;
 }
 
 /// A disk being written.

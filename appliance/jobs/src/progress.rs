@@ -154,7 +154,8 @@ fn end_last(steps: &mut [Step], now: Instant, state: StepState) {
     }
 }
 
-/// The guarded values stay whole whatever a panicking holder did, so poison is no reason to stop.
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+/// The lock; what jobs guard stays whole whatever a panicking holder did, so poison is no reason
+/// to stop.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -55,11 +55,10 @@ impl RunRecord {
 
 impl DiskRecord {
     fn of(disk: &DiskReport) -> Self {
-        let incremental = disk.mode == ReadMode::Incremental;
         let stats = DiskStats {
             read_bytes: disk.bytes_read,
-            changed_areas: if incremental { disk.changed_areas as u64 } else { 0 },
-            changed_bytes: if incremental { disk.changed_bytes } else { 0 },
+            changed_areas: disk.changed_areas,
+            changed_bytes: disk.changed_bytes,
             cells: disk.counts.cells,
             stored_bytes: disk.counts.bytes_stored,
         };

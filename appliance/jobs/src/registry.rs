@@ -4,12 +4,12 @@
 
 use crate::backup::BackupReport;
 use crate::error::RunError;
-use crate::progress::{Progress, ProgressView, StepState};
+use crate::progress::{Progress, ProgressView, StepState, lock};
 use api::{BackupResult, Problem, Run, RunKind, RunResult, RunState, RunStep, VerifyResult, VmRef};
 use jiff::Timestamp;
 use model::{ErrorKind, RecoveryPointId, RunId};
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// Ended runs that are kept.
@@ -239,14 +239,12 @@ impl Entry {
         for step in self.progress.view().steps {
             *step_seconds.entry(step.name).or_insert(0.0) += step.elapsed.as_secs_f64();
         }
-        let incremental = |disk: &&crate::DiskReport| disk.mode == model::ReadMode::Incremental;
-        let changed = report.disks.iter().filter(incremental);
         BackupResult {
             point: report.point,
             san_read_bytes: sum(|disk| disk.bytes_read),
             network_read_bytes: 0,
-            changed_areas: changed.clone().map(|disk| disk.changed_areas as u64).sum(),
-            changed_bytes: changed.map(|disk| disk.changed_bytes).sum(),
+            changed_areas: sum(|disk| disk.changed_areas),
+            changed_bytes: sum(|disk| disk.changed_bytes),
             cells: sum(|disk| disk.counts.cells),
             stored_bytes: stored,
             dedup_ratio: ratio(sum(|disk| disk.counts.bytes_in), new),
@@ -287,11 +285,6 @@ impl Meter {
         let millis = u64::try_from(now.duration_since(since).as_millis()).unwrap_or(u64::MAX);
         done.saturating_sub(before).saturating_mul(1000).checked_div(millis).unwrap_or(0)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What is guarded stays whole whatever a panicking holder did.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

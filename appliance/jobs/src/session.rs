@@ -73,13 +73,14 @@ impl<H: Hypervisor, F: Fabric, S: Store> Session<'_, H, F, S> {
         };
         let sink = point.disk(draft)?;
         let (counts, bytes_read) = self.read(located, Arc::new(flat), &areas, sink).await?;
-        let changed = areas.changed.as_ref().or(areas.allocated.as_ref());
+        self.progress.add_stored(counts.bytes_stored);
+        let changed = areas.changed.unwrap_or_default();
         let report = DiskReport {
             identity: disk.identity.clone(),
             label: disk.label.clone(),
             mode: areas.mode,
-            changed_areas: changed.map_or(0, Vec::len),
-            changed_bytes: changed.map_or(0, |list| list.iter().map(|area| area.length).sum()),
+            changed_areas: changed.len() as u64,
+            changed_bytes: changed.iter().map(|area| area.length).sum(),
             bytes_read,
             counts,
         };

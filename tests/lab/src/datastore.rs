@@ -73,8 +73,8 @@ pub enum Layout {
     Fragmented,
 }
 
-/// A VM on the datastore.
-#[derive(Clone, Debug)]
+/// A VM on the datastore, as the vCenter's configuration names it too.
+#[derive(Clone, Debug, Serialize)]
 pub struct Vm {
     /// Its name.
     pub name: String,
@@ -91,7 +91,7 @@ pub struct Vm {
 }
 
 /// A disk of a VM on the datastore.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Disk {
     /// `VirtualDevice.key`.
     pub key: i32,

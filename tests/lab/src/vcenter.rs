@@ -4,6 +4,7 @@
 //! and leaves when its standard input closes. Guests 'write' through its control port.
 
 use crate::control::Control;
+use crate::datastore::Vm;
 use crate::place::{repository_root, target};
 use crate::process::{PATIENCE, Process, run};
 use anyhow::{Context as _, Result, bail, ensure};
@@ -32,7 +33,7 @@ pub struct VcenterSpec {
     /// Command that reads and writes files inside the volume.
     pub vmfs_tool: Vec<PathBuf>,
     /// The inventory.
-    pub vms: Vec<VmConfig>,
+    pub vms: Vec<Vm>,
 }
 
 /// The volume and the LUN under it.
@@ -52,44 +53,6 @@ pub struct DatastoreSpec {
     pub lun_sectors: u64,
     /// The LUN's bytes.
     pub image: PathBuf,
-}
-
-/// One VM of the inventory.
-#[derive(Clone, Debug, Serialize)]
-pub struct VmConfig {
-    /// Its name.
-    pub name: String,
-    /// Its folder on the datastore.
-    pub folder: String,
-    /// Such as `debian12_64Guest`.
-    pub guest_id: String,
-    /// `config.uuid`.
-    pub uuid: String,
-    /// `config.instanceUuid`.
-    pub instance_uuid: String,
-    /// Its disks.
-    pub disks: Vec<DiskConfig>,
-}
-
-/// One virtual disk.
-#[derive(Clone, Debug, Serialize)]
-pub struct DiskConfig {
-    /// `VirtualDevice.key`.
-    pub key: i32,
-    /// Unit number on the controller.
-    pub unit: u32,
-    /// The descriptor, below the datastore.
-    pub file: String,
-    /// The flat extent, below the datastore.
-    pub flat: String,
-    /// Bytes.
-    pub capacity: u64,
-    /// Allocated on demand.
-    pub thin: bool,
-    /// `backing.uuid`.
-    pub uuid: String,
-    /// What the guest sees: a raw image to which every guest write goes too.
-    pub truth: PathBuf,
 }
 
 /// What the program says when it is ready.

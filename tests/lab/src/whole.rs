@@ -7,7 +7,7 @@ use crate::daemon::{
 use crate::datastore::{Datastore, Disk, LABEL, Layout, NAA, Vm, VmSpec};
 use crate::place::{FreshDirectory, built, copy_sparse, fresh_directory};
 use crate::tgt::{Chap, LunSpec, TARGET, Tgt, TgtSpec};
-use crate::vcenter::{DatastoreSpec, DiskConfig, Vcenter, VcenterSpec, VmConfig};
+use crate::vcenter::{DatastoreSpec, Vcenter, VcenterSpec};
 use anyhow::{Context as _, Result};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -174,30 +174,6 @@ fn vcenter_spec(datastore: &Datastore) -> Result<VcenterSpec> {
             image: datastore.image.clone(),
         },
         vmfs_tool: vec![built("vmfs-tool")?],
-        vms: datastore.vms.iter().map(vm_config).collect(),
+        vms: datastore.vms.clone(),
     })
-}
-
-fn vm_config(vm: &Vm) -> VmConfig {
-    VmConfig {
-        name: vm.name.clone(),
-        folder: vm.folder.clone(),
-        guest_id: vm.guest_id.clone(),
-        uuid: vm.uuid.clone(),
-        instance_uuid: vm.instance_uuid.clone(),
-        disks: vm.disks.iter().map(disk_config).collect(),
-    }
-}
-
-fn disk_config(disk: &Disk) -> DiskConfig {
-    DiskConfig {
-        key: disk.key,
-        unit: disk.unit,
-        file: disk.file.clone(),
-        flat: disk.flat.clone(),
-        capacity: disk.capacity,
-        thin: disk.thin,
-        uuid: disk.uuid.clone(),
-        truth: disk.truth.clone(),
-    }
 }

@@ -8,7 +8,7 @@ use api::{
 };
 use console::{Blob, EngineError, EngineResult};
 use jobs::RunRecord;
-use model::{ErrorKind, ReadMode, RecoveryPointId, RetentionLock, Transport, VmUuid};
+use model::{ErrorKind, ReadMode, RecoveryPointId, RetentionLock, Transport};
 use repository::{DeleteError, Manifest, RecoveryPoint, Repository, Verdict};
 use tokio::sync::mpsc;
 
@@ -19,11 +19,6 @@ impl Appliance {
             ErrorKind::NotFound => unknown_point(id),
             _ => from_store(&error),
         })
-    }
-
-    /// The newest point of the VM.
-    pub(super) fn newest_point(&self, vm: &VmUuid) -> Option<RecoveryPoint> {
-        self.repository.points().into_iter().rfind(|point| point.vm.uuid == *vm)
     }
 }
 

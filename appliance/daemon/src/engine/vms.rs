@@ -6,7 +6,7 @@ use api::{Cbt, DiskTransport, Page, PageQuery, PointRef, PowerState, VmDisk, VmS
 use console::{EngineError, EngineResult};
 use jobs::locate::DatastorePath;
 use model::{ErrorKind, NaaName, VmUuid};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use vsphere::{Datastore, Disk, Vm};
 
 /// What decides whether a disk has a SAN path.
@@ -26,18 +26,28 @@ pub(super) async fn list(
     let san_error = looked.as_ref().err().map(|error| model::chain(error));
     let luns = looked.unwrap_or_default().into_iter().flat_map(|lun| lun.names).collect();
     let paths = Paths { datastores, luns, san_error };
+    // Oldest first, so that the newest of a VM stays.
+    let points: HashMap<VmUuid, PointRef> = appliance
+        .repository
+        .points()
+        .into_iter()
+        .map(|p| (p.vm.uuid, PointRef { id: p.id, created: text::wall(p.started) }))
+        .collect();
     let summaries = vms.into_iter().filter_map(|vm| {
-        summary(appliance, about.instance_uuid.as_deref().unwrap_or_default(), &paths, vm)
+        summary(&points, about.instance_uuid.as_deref().unwrap_or_default(), &paths, vm)
     });
     Ok(Page::cut(summaries, query))
 }
 
 /// A VM without an instance UUID cannot be told from others, so it is not listed.
-fn summary(appliance: &Appliance, server: &str, paths: &Paths, vm: Vm) -> Option<VmSummary> {
+fn summary(
+    points: &HashMap<VmUuid, PointRef>,
+    server: &str,
+    paths: &Paths,
+    vm: Vm,
+) -> Option<VmSummary> {
     let uuid = vm.instance_uuid?;
-    let last_point = appliance
-        .newest_point(&uuid)
-        .map(|point| PointRef { id: point.id, created: text::wall(point.started) });
+    let last_point = points.get(&uuid).cloned();
     Some(VmSummary {
         uuid,
         name: vm.name,

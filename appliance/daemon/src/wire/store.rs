@@ -7,7 +7,7 @@ use jobs::Entry;
 use jobs::ports::{
     DiskCounts, DiskDraft, DiskSink, PointDraft, PointSink, PortError, PreviousPoint, Store,
 };
-use model::{DiskRange, ErrorKind, RecoveryPointId, VmIdentity, WallTime};
+use model::{DiskRange, ErrorKind, RecoveryPointId, VmIdentity};
 use repository::{
     DiskWriter, Lock, Options, ParentDisk, PointWriter, Recovery, Repository, StoreError,
 };
@@ -92,7 +92,7 @@ impl PointSink for Point {
         self.writer.file(name, bytes).map_err(port("keeping a file with the recovery point"))
     }
 
-    fn commit(self, _finished: WallTime) -> Result<RecoveryPointId, PortError> {
+    fn commit(self) -> Result<RecoveryPointId, PortError> {
         let committed = self.writer.commit(self.lock, clock::now());
         Ok(committed.map_err(port("committing the recovery point"))?.id)
     }

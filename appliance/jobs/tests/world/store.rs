@@ -4,7 +4,7 @@ use super::World;
 use jobs::ports::{
     DiskCounts, DiskDraft, DiskSink, PointDraft, PointSink, PortError, PreviousPoint, Store,
 };
-use model::{DiskIdentity, RecoveryPointId, VmIdentity, WallTime};
+use model::{DiskIdentity, RecoveryPointId, VmIdentity};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, Weak};
 
@@ -100,7 +100,7 @@ impl PointSink for Point {
         Ok(())
     }
 
-    fn commit(self, _finished: WallTime) -> Result<RecoveryPointId, PortError> {
+    fn commit(self) -> Result<RecoveryPointId, PortError> {
         self.store.call("commit")?;
         let point = self.point.lock().unwrap().clone();
         let id = point.id;

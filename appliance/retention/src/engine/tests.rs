@@ -1,5 +1,6 @@
 use super::*;
 use LockMode::{Compliance, Governance};
+use model::RetentionTime;
 use proptest::prelude::*;
 
 const POINT: RecoveryPointId = RecoveryPointId([1; 16]);

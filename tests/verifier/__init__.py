@@ -1,0 +1,1 @@
+"""The parts of tests/verify.py: the second, independent implementation of the format."""

@@ -21,6 +21,20 @@ pub enum FormatError {
         /// Version, flag or kind.
         feature: String,
     },
+    /// Encrypted, and the key that was given does not open it.
+    #[error("{what} is not opened by the key that was given; give the right key")]
+    WrongKey {
+        /// The structure.
+        what: &'static str,
+    },
+    /// Encrypted under an epoch whose key is not there.
+    #[error("{what} is encrypted, and the key of epoch {epoch} is missing")]
+    NoKey {
+        /// The structure.
+        what: &'static str,
+        /// Number of the epoch.
+        epoch: u32,
+    },
 }
 
 impl FormatError {
@@ -30,6 +44,7 @@ impl FormatError {
         match self {
             Self::Corrupt { .. } => ErrorKind::Corrupt,
             Self::Unsupported { .. } => ErrorKind::Unsupported,
+            Self::WrongKey { .. } | Self::NoKey { .. } => ErrorKind::Refused,
         }
     }
 

@@ -10,8 +10,10 @@ use model::ChunkId;
 const FOOTER: &str = "segment footer";
 const TRAILER: &str = "segment trailer";
 const VERSION: u16 = 1;
-const FOOTER_HEAD: usize = 96;
-const ENTRY: usize = 56;
+pub(crate) const FOOTER_HEAD: usize = 96;
+pub(crate) const ENTRY: usize = 56;
+/// Where the hash of the data stands in a footer.
+pub(crate) const DATA_HASH_AT: std::ops::Range<usize> = 48..80;
 
 /// Bytes of the trailer, the last ones of the file.
 pub const TRAILER_BYTES: usize = 128;

@@ -10,20 +10,28 @@
 //! | [`record`] | 4.1, record header |
 //! | [`segment`], [`footer`] | 4, segment header; 4.2, footer and trailer |
 //! | [`place`] | 5, where a record lies |
-//! | [`map`] | 5, nodes of a DiskMap |
+//! | [`parity`], [`trailer`] | 4.3, parity and checksums; 4.4, trailer |
+//! | [`keys`], [`volume`] | 3.2, wrapped keys; 3.1, volumes |
+//! | [`map`], [`reach`] | 5, nodes of a DiskMap; 5.1, the segments it refers to |
 //! | [`manifest`] | 6 |
 //! | [`codec`] | 4.1, zstd or raw, checks on the way back |
 
+pub mod cipher;
 pub mod codec;
 mod error;
 mod fields;
 pub mod footer;
 pub mod header;
+pub mod keys;
 pub mod manifest;
 pub mod map;
+pub mod parity;
 pub mod place;
+pub mod reach;
 pub mod record;
 pub mod segment;
+pub mod trailer;
+pub mod volume;
 
 pub use error::FormatError;
 pub use place::Place;

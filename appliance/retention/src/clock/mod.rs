@@ -307,3 +307,11 @@ fn passed(before: &Reading, now: &Reading) -> i64 {
 fn later(value: RetentionTime, seconds: i64) -> RetentionTime {
     RetentionTime(value.0.saturating_add(seconds))
 }
+#[cfg(test)]
+mod attacks;
+#[cfg(test)]
+mod machine;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;

@@ -133,4 +133,10 @@ impl Retention {
 }
 
 #[cfg(test)]
+mod model_check;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod spec;
+#[cfg(test)]
 mod tests;

@@ -6,16 +6,27 @@
 //! that a record which nobody checked (a forged ledger) shortens nothing either.
 
 use super::spec::{Ask, OVERRIDE, RELEASE_HOLD, Spec, Who, id, matter};
-use super::{Event, Retention, Verdict};
+use super::{Authority, Event, Retention, Verdict};
 use model::{LockMode, RetentionTime};
 use std::collections::{HashMap, VecDeque};
 
-/// What is tried in every state.
+/// What is tried in every state, in the words of both sides.
 struct Scope {
-    asks: Vec<Ask>,
-    signers: Vec<Who>,
+    asks: Vec<(Ask, Event)>,
+    signers: Vec<(Who, Authority)>,
     last_time: i64,
     depth: usize,
+}
+
+impl Scope {
+    fn new(asks: &[Ask], signers: &[Who], last_time: i64, depth: usize) -> Self {
+        Self {
+            asks: asks.iter().map(|ask| (*ask, ask.event())).collect(),
+            signers: signers.iter().map(|who| (*who, who.authority())).collect(),
+            last_time,
+            depth,
+        }
+    }
 }
 
 /// A state, and how it was reached first.
@@ -124,35 +135,42 @@ impl<'a> Search<'a> {
             self.reach(other, engine.clone(), number, depth, None);
         }
         let scope = self.scope;
-        for ask in &scope.asks {
-            self.ask(spec, &engine, ask, number, depth);
+        for (ask, event) in &scope.asks {
+            let (granted, after) = self.ask(spec, &engine, ask, event);
+            if granted > 0 {
+                self.counts.granted += granted;
+                let mut next = spec.clone();
+                next.carry_out(ask);
+                self.reach(next, after, number, depth, Some(event.clone()));
+            }
         }
     }
 
-    fn ask(&mut self, spec: &Spec, engine: &Retention, ask: &Ask, number: usize, depth: usize) {
-        let event = ask.event();
+    /// By how many signers the request is granted, and the engine after it.
+    fn ask(
+        &mut self,
+        spec: &Spec,
+        engine: &Retention,
+        ask: &Ask,
+        event: &Event,
+    ) -> (usize, Retention) {
         let mut after = engine.clone();
         let applied = after.apply(event.clone()).is_ok();
         assert!(applied || after == *engine, "refused {event:?} changed the state");
-        check_step(engine, &event, &after);
-        let mut reached = false;
-        for who in &self.scope.signers {
+        check_step(engine, event, &after);
+        let view = spec.view();
+        let mut granted = 0;
+        for (who, authority) in &self.scope.signers {
             self.counts.transitions += 1;
-            let answer = engine.check(&event, &who.authority(), &spec.view());
+            let answer = engine.check(event, authority, &view);
             assert_eq!(answer.is_ok(), spec.grants(ask, *who), "{ask:?} by {who:?} in {spec:?}");
-            if answer.is_err() {
-                continue;
+            if answer.is_ok() {
+                assert!(applied, "{event:?} passed the check and was not applied");
+                check_granted(spec, engine, event);
+                granted += 1;
             }
-            assert!(applied, "{event:?} passed the check and was not applied");
-            self.counts.granted += 1;
-            check_granted(spec, engine, &event);
-            reached = true;
         }
-        if reached {
-            let mut next = spec.clone();
-            next.carry_out(ask);
-            self.reach(next, after, number, depth, Some(event));
-        }
+        (granted, after)
     }
 }
 
@@ -257,8 +275,8 @@ fn asks_about_points(points: usize, matters: &[u8], last: i64) -> Vec<Ask> {
 fn every_state_of_two_points_two_matters_and_four_seconds() {
     let mut asks = asks_about_points(2, &[1, 2], 3);
     asks.push(Ask::Bounds { min: 1, max: 2 });
-    let signers = vec![signer(0), signer(0b01), signer(0b11)];
-    let scope = Scope { asks, signers, last_time: 3, depth: usize::MAX - 1 };
+    let signers = [signer(0), signer(0b01), signer(0b11)];
+    let scope = Scope::new(&asks, &signers, 3, usize::MAX - 1);
     let mut begin = Spec::new(2, 2, 0);
     let mut events = Vec::new();
     for (o, rights) in [OVERRIDE, OVERRIDE | RELEASE_HOLD].into_iter().enumerate() {
@@ -287,8 +305,9 @@ fn every_way_to_office_of_three_officers_to_a_depth() {
         asks.push(Ask::Override { p: 0, at: 0, by });
     }
     asks.extend([(1, 1), (2, 1)].map(|(min, max)| Ask::Bounds { min, max }));
-    let signers = (0..8).map(signer).chain([Who { signed: 0, local: true }]).collect();
-    let scope = Scope { asks, signers, last_time: 1, depth: 5 };
+    let local = Who { signed: 0, local: true };
+    let signers: Vec<Who> = (0..8).map(signer).chain([local]).collect();
+    let scope = Scope::new(&asks, &signers, 1, 6);
     let counts = Search::run(&scope, Spec::new(1, 3, 0), Vec::new());
     report("offices", &scope, &counts);
     assert!(counts.states > 1_000, "{counts:?}");

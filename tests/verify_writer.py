@@ -40,6 +40,10 @@ def padded(data):
     return data + bytes(-len(data) % 4096)
 
 
+def nonzero(data):
+    return data.count(0) < len(data)
+
+
 def tree_hash(leaves):
     """MTH of RFC 9162, 2.1.1, as it is defined."""
     if len(leaves) == 1:
@@ -82,7 +86,8 @@ class Writer:
     def header(self):
         return block_with(4096, {
             0: b"HOLDFAST", 8: le(2, 4), 12: le(CHUNK_SIZE, 4), 16: le(int(self.encrypted), 8),
-            32: self.id, 48: bytes(32) if self.encrypted else self.secret, 80: le(1_700_000_000, 8)})
+            32: self.id, 48: bytes(32) if self.encrypted else self.secret,
+            80: le(1_700_000_000, 8)})
 
     def keys(self):
         head = b"HFKM" + le(2, 2) + le(2, 2) + self.id + bytes(8)
@@ -187,19 +192,19 @@ class Writer:
         return le(kind, 1) + bytes(3) + le(length, 4) + ident + le(place, 8)
 
     def write_point(self, name, image, serials, known=None, base=None, until=0, mode="governance",
-                    folder="segments", volume=0, zero_disk=False, add_more=(), reach_leaf=False):
+                    folder="segments", volume=0, zero_disk=False, reach_leaf=False):
         """A point with one disk (and perhaps one of zeros); `known` {plain: (id, place)} grows."""
         known = {} if known is None else known
         point = self.random.randbytes(16).hex()
         cells = [image[at:at + CHUNK_SIZE] for at in range(0, len(image), CHUNK_SIZE)]
-        fresh = list(dict.fromkeys(c for c in cells if any(c) and c not in known))
+        fresh = list(dict.fromkeys(c for c in cells if nonzero(c) and c not in known))
         if fresh:
             placed = self.segment(serials[0], [("chunk", c) for c in fresh], folder=folder,
                                   volume=volume)
             known.update(zip(fresh, placed))
         records = self.metadata(point, name, image, cells, known, serials[1], zero_disk)
         placed = self.segment(serials[1], records, class_=2, folder=folder, volume=volume)
-        used = sorted({known[c][1] >> 32 for c in cells if any(c)} | {serials[1]} | set(add_more))
+        used = sorted({known[c][1] >> 32 for c in cells if nonzero(c)} | {serials[1]})
         add = [[serial, serial] for serial in used if base is None or serial in serials]
         if reach_leaf:
             self.leaf("reach", point=point, add=add, drop=[])
@@ -230,7 +235,7 @@ class Writer:
 
         level, row = 0, []
         for cell in cells:
-            if any(cell):
+            if nonzero(cell):
                 count(known[cell][1])
                 row.append(self.entry(1, len(cell), *known[cell]))
             else:
@@ -257,7 +262,7 @@ class Writer:
                              "change_id": None},
                 "read": {"mode": "full", "reason": "first"}, "transport": "san",
                 "map": pointer(root), "reach": pointer(reach),
-                "data_bytes": sum(len(c) for c in cells if any(c))}
+                "data_bytes": sum(len(c) for c in cells if nonzero(c))}
         zero = disk | {"map": None, "reach": None, "data_bytes": 0}
         put("manifest", json.dumps({
             "version": 2, "point": point, "run": point, "chunk_size": CHUNK_SIZE,

@@ -19,6 +19,7 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 LOGS = ROOT / "target" / "test"
+VENV = pathlib.Path(os.environ.get("HOLDFAST_VENV", ROOT / "target" / "setup" / "venv"))
 VCENTER = ROOT / "tests" / "lab" / "vcenter"
 # Where the step `build` puts the programs that the lab then runs.
 BUILT = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug"
@@ -28,15 +29,17 @@ CARGO_RESULT = re.compile(
 )
 CARGO_BINARY = re.compile(r"^\s+(?:Running (?:unittests )?(\S+) \((\S+)\)|Doc-tests (\S+))")
 GO_RESULT = re.compile(r"^--- (PASS|FAIL|SKIP): (\S+) \(([\d.]+)s\)")
+PYTHON_RAN = re.compile(r"^Ran (\d+) tests? in ([\d.]+)s")
+PYTHON_END = re.compile(r"^(?:OK|FAILED)(?: \((.*)\))?$")
 SHOWN = re.compile(
-    r"^(test .* FAILED|test result: FAILED|--- FAIL|FAIL|FAILED|\s+(Running|Doc-tests) "
+    r"^(test .* FAILED|test result: FAILED|--- FAIL|FAIL|FAILED|ERROR: |\s+(Running|Doc-tests) "
     r"|thread '.*panicked|error|.*SKIPPED: |longest )"
 )
 
 
 @dataclasses.dataclass
 class Step:
-    """One command. `counts` says whose closing lines are read: cargo, go or nobody's."""
+    """One command. `counts` says whose closing lines are read: cargo, go, python or nobody's."""
 
     name: str
     command: list[str]
@@ -79,6 +82,8 @@ def groups() -> dict[str, list[Step]]:
             Step("cargo-test", [*cargo_test, "--", "--show-output"],
                  counts="cargo", needs="build, build-tests"),
             Step("go-test", ["go", "test", "-v", "./..."], VCENTER, counts="go"),
+            Step("verify-test", [str(VENV / "bin" / "python"), "-B", "-m", "unittest",
+                                 "tests/verify_test.py"], counts="python"),
             *licence_steps(),
         ],
     }
@@ -124,6 +129,18 @@ class Reader:
             counter = {"PASS": "passed", "FAIL": "failed", "SKIP": "skipped"}[found[1]]
             setattr(self.outcome, counter, getattr(self.outcome, counter) + 1)
             self.outcome.slow.append((float(found[3]), f"go {found[2]}"))
+
+    def python(self, line: str) -> None:
+        if found := PYTHON_RAN.match(line):
+            self.outcome.passed += int(found[1])
+            self.outcome.slow.append((float(found[2]), f"python {self.outcome.step.name}"))
+        if (found := PYTHON_END.match(line)) and found[1]:
+            counts = dict(re.findall(r"(\w+)=(\d+)", found[1]))
+            failed = int(counts.get("failures", 0)) + int(counts.get("errors", 0))
+            skipped = int(counts.get("skipped", 0))
+            self.outcome.failed += failed
+            self.outcome.skipped += skipped
+            self.outcome.passed = max(0, self.outcome.passed - failed - skipped)
 
     def finish(self, ok: bool) -> None:
         """Settles the counts: a loud SKIPPED is not a pass, a failure must be counted."""

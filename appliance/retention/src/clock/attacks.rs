@@ -207,6 +207,7 @@ fn the_machine_is_off_for_thirty_days() {
     );
     machine.run(DAY);
     assert_eq!(machine.late(), 0, "no second of it counts, none since is lost");
+    assert_eq!(machine.clock.lag_seconds(), 30 * DAY as i64, "and that is shown");
     assert_eq!(machine.clock.release_time(), Ok(machine.clock.value()), "information, not doubt");
 }
 

@@ -14,6 +14,10 @@ pub(super) const JUMP: u64 = 120;
 /// keep to 0.01 %, a time service slews by 0.05 %. Seconds.
 pub(super) const DRIFT: u64 = 600;
 
+/// A clock that is slower than monotonic time by so much since the anchor has lost that time: five
+/// weeks of a crystal that is 20 ppm slow. Seconds.
+pub(super) const LAG: u64 = 60;
+
 /// Running time over which drift is counted.
 pub(super) const DAY: Duration = Duration::from_secs(86_400);
 

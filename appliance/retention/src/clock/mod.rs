@@ -7,7 +7,9 @@
 //! How it advances: between two readings in which every expected clock answered, by the smallest
 //! of what monotonic time, system time and hardware clock say has passed. No time counts while
 //! nobody reads. Counted from an anchor, so that rounding does not add up; a step of any clock
-//! sets a new anchor, so that a step forward is no credit for later.
+//! sets a new anchor, so that a step forward is no credit for later. Where the value can still catch
+//! up, new locks are counted from what it would catch up to ([`ClockView::lock_from`]): between the
+//! moment a lock is written and its end, at least its length of monotonic time has passed.
 //!
 //! | what happens | value | release |
 //! |---|---|---|
@@ -17,7 +19,8 @@
 //! | hardware clock does not answer | stands still, catches up when it is back unchanged | frozen after 2 minutes |
 //! | authenticated network time behind the value | goes on | frozen |
 //! | network time ahead, missing, or not authenticated | goes on | yes |
-//! | off, suspended, process stopped for a restart | stands still | yes after a restart |
+//! | off, or the process stopped | stands still | yes, once it runs again |
+//! | suspended: monotonic time stood still, the others went on | stands still | frozen, as two clocks jumped |
 //!
 //! A doubt ends by itself when the value has advanced by a day (and the quarter of an hour in
 //! which disturbances are put on record together) without another disturbance. A repository that
@@ -33,7 +36,7 @@ pub use event::{ClockEvent, Settable};
 pub use state::{ClockState, Doubt};
 
 use event::Kind;
-use limits::{MERGE, NETWORK_TOLERANCE, RTC_GRACE, STEP};
+use limits::{LAG, MERGE, NETWORK_TOLERANCE, RTC_GRACE, STEP};
 use model::{RetentionTime, WallTime};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -57,19 +60,28 @@ pub struct Reading {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClockView {
     value: RetentionTime,
+    lock_from: RetentionTime,
     doubt: Option<Doubt>,
 }
 
 impl ClockView {
     #[cfg(test)]
     pub(crate) fn new(value: RetentionTime, doubt: Option<Doubt>) -> Self {
-        Self { value, doubt }
+        Self { value, lock_from: value, doubt }
     }
 
-    /// The value of the clock: new locks count from it, in doubt or not.
+    /// The value of the clock, in doubt or not.
     #[must_use]
     pub fn value(&self) -> RetentionTime {
         self.value
+    }
+
+    /// What new locks are counted from: the value that the clock would have had all its sources
+    /// gone as far as monotonic time, rounded up. The value may still catch up to it, such as when
+    /// a hardware clock answers again, and a lock must not end earlier for that.
+    #[must_use]
+    pub fn lock_from(&self) -> RetentionTime {
+        self.lock_from
     }
 
     /// The value by which locks end; refused in doubt.
@@ -87,7 +99,7 @@ impl From<&ClockView> for ClockView {
 /// For callers that still run the [`RetentionClock`](crate::RetentionClock), which has no doubts.
 impl From<RetentionTime> for ClockView {
     fn from(value: RetentionTime) -> Self {
-        Self { value, doubt: None }
+        Self { value, lock_from: value, doubt: None }
     }
 }
 
@@ -148,6 +160,10 @@ impl ComplianceClock {
 
     /// Takes a reading of all clocks and advances. A reading that was taken before the last one
     /// and arrives after it changes nothing.
+    ///
+    /// The events are in force at once. They belong on record, in this order, before anything else
+    /// is: one that could not be written is kept and tried again, and nothing is released until it
+    /// is durable, else a restart would forget a doubt.
     pub fn advance(&mut self, reading: Reading) -> Vec<ClockEvent> {
         if reading.monotonic < self.last.monotonic {
             return Vec::new();
@@ -171,7 +187,8 @@ impl ComplianceClock {
         events
     }
 
-    /// The time that new locks are counted from.
+    /// The time that is on record. Locks end by [`release_time`](Self::release_time), and are
+    /// counted from [`ClockView::lock_from`].
     #[must_use]
     pub fn value(&self) -> RetentionTime {
         self.state.value()
@@ -182,10 +199,26 @@ impl ComplianceClock {
         self.view().release_time()
     }
 
-    /// What the engine decides by.
+    /// How far the clock is behind the system time of the last reading, in seconds: shown wherever
+    /// the end of a lock is shown. Negative when it is ahead; both numbers can be wrong by then.
+    #[must_use]
+    pub fn lag_seconds(&self) -> i64 {
+        self.last.wall.0.saturating_sub(self.value().0)
+    }
+
+    /// What the engine decides by, as of the last reading: take one before.
     #[must_use]
     pub fn view(&self) -> ClockView {
-        ClockView { value: self.value(), doubt: self.state.doubt().copied() }
+        let (value, doubt) = (self.value(), self.state.doubt().copied());
+        ClockView { value, lock_from: self.lock_from(), doubt }
+    }
+
+    /// No value is above this before more monotonic time has passed.
+    fn lock_from(&self) -> RetentionTime {
+        let Some(Counted { value, anchor, .. }) = self.counted else { return self.value() };
+        let passed = self.last.monotonic.saturating_sub(anchor.monotonic);
+        let seconds = passed.as_secs().saturating_add(u64::from(passed.subsec_nanos() > 0));
+        later(value, i64::try_from(seconds).unwrap_or(i64::MAX)).max(self.value())
     }
 
     /// What a replay of the ledger gives back when every event and value is on record.
@@ -246,8 +279,13 @@ impl ComplianceClock {
         let value = self.state.value();
         let counted = match self.counted {
             Some(Counted { value: base, anchor, whole }) if steady(&whole, &reading) => {
-                self.state.reach(later(base, passed(&anchor, &reading)));
-                Counted { value: base, anchor, whole: reading }
+                let passed = passed(&anchor, &reading);
+                self.state.reach(later(base, passed));
+                if lost(passed, &anchor, &reading) {
+                    Counted { value: self.state.value(), anchor: reading, whole: reading }
+                } else {
+                    Counted { value: base, anchor, whole: reading }
+                }
             }
             before => {
                 if let Some(Counted { whole, .. }) = before {
@@ -304,6 +342,13 @@ fn passed(before: &Reading, now: &Reading) -> i64 {
     i64::try_from(monotonic).unwrap_or(i64::MAX).min(wall).min(rtc).max(0)
 }
 
+/// The slowest clock has fallen so far behind monotonic time that this is not made up for any
+/// more: new locks would become longer and longer.
+fn lost(passed: i64, anchor: &Reading, now: &Reading) -> bool {
+    let monotonic = now.monotonic.saturating_sub(anchor.monotonic).as_secs();
+    monotonic.saturating_sub(passed.unsigned_abs()) >= LAG
+}
+
 fn later(value: RetentionTime, seconds: i64) -> RetentionTime {
     RetentionTime(value.0.saturating_add(seconds))
 }
@@ -312,6 +357,6 @@ mod attacks;
 #[cfg(test)]
 mod machine;
 #[cfg(test)]
-mod properties;
+pub(crate) mod properties;
 #[cfg(test)]
 mod tests;

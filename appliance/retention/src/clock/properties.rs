@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 /// What happens to a box.
 #[derive(Clone, Debug)]
-enum Step {
+pub(crate) enum Step {
     /// Time passes, in milliseconds, and the clocks are read.
     Run(u64),
     /// As `Run`, but nobody reads.
@@ -30,7 +30,7 @@ fn seconds() -> impl Strategy<Value = i64> {
     prop_oneof![-5i64..5, -200i64..200, -100_000i64..100_000, any::<i64>()]
 }
 
-fn step() -> impl Strategy<Value = Step> {
+pub(crate) fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => (0u64..200_000).prop_map(Step::Run),
         2 => (0u64..200_000_000).prop_map(Step::Run),
@@ -49,9 +49,9 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// A box whose true time is known, in milliseconds.
-struct World {
+pub(crate) struct World {
     /// True running time since the beginning.
-    ran: u64,
+    pub(crate) ran: u64,
     /// True running time when this process began.
     began: u64,
     /// Thousandths of the true rate at which monotonic and system time run.
@@ -61,13 +61,13 @@ struct World {
     rtc: i64,
     rtc_answers: bool,
     network: Option<i64>,
-    clock: ComplianceClock,
+    pub(crate) clock: ComplianceClock,
     ledger: ClockState,
     copies: Vec<ClockState>,
 }
 
 impl World {
-    fn new(rate: u64) -> Self {
+    pub(crate) fn new(rate: u64) -> Self {
         let reading = Reading {
             monotonic: Duration::ZERO,
             wall: WallTime(0),
@@ -118,7 +118,7 @@ impl World {
         self.record(&events);
     }
 
-    fn take(&mut self, step: &Step, honest_rtc: bool) {
+    pub(crate) fn take(&mut self, step: &Step, honest_rtc: bool) {
         match *step {
             Step::Run(millis) => {
                 self.ran += millis;
@@ -148,6 +148,7 @@ impl World {
             Step::Rollback(back) => {
                 let copy = self.copies.len().saturating_sub(back + 1);
                 self.ledger = self.copies[copy].clone();
+                self.copies.truncate(copy + 1); // the way on from there is another one
                 self.start(0);
             }
         }

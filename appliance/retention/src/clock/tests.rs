@@ -15,6 +15,37 @@ fn fractions_of_seconds_are_not_lost() {
 }
 
 #[test]
+fn a_lock_is_counted_from_where_the_value_may_catch_up_to() {
+    let mut machine = Machine::new();
+    machine.run(HOUR);
+    assert_eq!(machine.clock.view().lock_from(), machine.clock.value());
+    let rtc = machine.rtc.take();
+    machine.run(HOUR);
+    assert_eq!(machine.clock.value(), RetentionTime(START + HOUR as i64), "stands still");
+    let from = machine.clock.view().lock_from();
+    assert_eq!(from, RetentionTime(START + 2 * HOUR as i64));
+    machine.rtc = rtc.map(|rtc| rtc + HOUR as i64);
+    machine.read();
+    assert_eq!(machine.clock.value(), from, "caught up");
+    machine.monotonic += Duration::from_millis(1);
+    machine.read();
+    assert_eq!(machine.clock.view().lock_from().0, from.0 + 1, "rounded up");
+}
+
+#[test]
+fn time_that_a_slow_clock_lost_makes_no_lock_longer_for_ever() {
+    let mut machine = Machine::new();
+    for _ in 0..200 {
+        machine.run(HOUR);
+        machine.rtc = machine.rtc.map(|rtc| rtc - 1);
+        let view = machine.clock.view();
+        assert!(view.lock_from().0 - view.value().0 <= 60);
+    }
+    assert!((180..=205).contains(&machine.late()), "{}", machine.late());
+    assert_eq!(machine.news(), []);
+}
+
+#[test]
 fn a_late_reading_changes_nothing() {
     let mut machine = Machine::new();
     machine.run(HOUR);

@@ -9,14 +9,15 @@ use model::{LockMode, RecoveryPointId, RetentionLock, RetentionTime};
 const NAME_MAX: usize = 200;
 
 impl Retention {
-    /// A lock that begins now and lasts `seconds`.
+    /// A lock that begins now and lasts `seconds`. For a commit, take a reading, and use one view of
+    /// the clock for this and for the check.
     pub fn new_lock(
         &self,
         mode: LockMode,
         seconds: u64,
         now: &ClockView,
     ) -> Result<RetentionLock, Refusal> {
-        let until = i64::try_from(seconds).ok().and_then(|s| now.value().0.checked_add(s));
+        let until = i64::try_from(seconds).ok().and_then(|s| now.lock_from().0.checked_add(s));
         let until = RetentionTime(until.ok_or(Refusal::TooFar { seconds })?);
         self.within_bounds(until, now)?;
         Ok(RetentionLock { mode, until })
@@ -58,12 +59,12 @@ impl Retention {
     }
 
     fn within_bounds(&self, until: RetentionTime, now: &ClockView) -> Result<(), Refusal> {
-        let seconds = i128::from(until.0) - i128::from(now.value().0);
+        let seconds = i128::from(until.0) - i128::from(now.lock_from().0);
         let Bounds { min_seconds, max_seconds } = self.bounds;
         if (i128::from(min_seconds)..=i128::from(max_seconds)).contains(&seconds) {
             Ok(())
         } else {
-            let seconds = until.0.saturating_sub(now.value().0);
+            let seconds = until.0.saturating_sub(now.lock_from().0);
             Err(Refusal::OutOfBounds { seconds, bounds: self.bounds })
         }
     }

@@ -72,7 +72,7 @@ pub enum Event {
     Override {
         /// The point.
         point: RecoveryPointId,
-        /// The clock on the leaf.
+        /// The clock on the leaf: filled in by whoever writes it, not by whoever asks.
         at: RetentionTime,
         /// The two officers.
         by: BTreeSet<String>,

@@ -16,7 +16,7 @@ pub use release::Release;
 use model::{LockMode, RecoveryPointId, RetentionLock};
 use officers::Officers;
 use point::PointState;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The locks and holds of all points, and who may change them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -117,6 +117,11 @@ impl Retention {
     /// All points, in the order of their ids.
     pub fn points(&self) -> impl Iterator<Item = RecoveryPointId> + '_ {
         self.points.keys().copied()
+    }
+
+    /// Everybody in office, with their rights.
+    pub fn officers(&self) -> impl Iterator<Item = (&str, &BTreeSet<Right>)> {
+        self.officers.serving()
     }
 
     /// The bounds of locks that are written now.

@@ -43,6 +43,11 @@ struct Officer {
 pub(super) struct Officers(BTreeMap<String, Officer>);
 
 impl Officers {
+    pub(super) fn serving(&self) -> impl Iterator<Item = (&str, &BTreeSet<Right>)> {
+        let serving = self.0.iter().filter(|(_, officer)| officer.in_office);
+        serving.map(|(name, officer)| (name.as_str(), &officer.rights))
+    }
+
     /// An invariant of the record: two approvers who were a pair then, or none.
     pub(super) fn may_enrol(&self, name: &str, by: &BTreeSet<String>) -> Result<(), Refusal> {
         if self.in_office(name).is_some() {

@@ -273,6 +273,7 @@ fn w8_a_dismissed_officer_has_no_rights() {
         request(&mut retention, Event::Dismiss { officer: name.into() }, &both, 0).unwrap();
     }
     let cleo = Authority::of(["cleo"]);
+    assert!(retention.officers().map(|(name, _)| name).eq(["anna"]));
     assert!(request(&mut retention, unhold("m"), &cleo, 0).is_err());
     assert!(request(&mut retention, override_lock(5, ["anna", "bert"]), &both, 5).is_err());
     let again = request(&mut retention, Event::Dismiss { officer: "bert".into() }, &both, 0);

@@ -260,6 +260,19 @@ fn the_hardware_clock_is_gone_and_comes_back_as_it_was() {
 }
 
 #[test]
+fn to_catch_up_is_not_to_agree() {
+    let mut machine = Machine::new();
+    let rtc = machine.rtc.take();
+    machine.run(3 * DAY);
+    machine.rtc = rtc.map(|rtc| rtc + 3 * DAY as i64);
+    machine.read();
+    let missing =
+        [ClockEvent::RtcMissing { seconds: 120 }, ClockEvent::RtcBack { seconds: 3 * DAY - 60 }];
+    assert_eq!((machine.late(), machine.news()), (0, missing.into()));
+    machine.must_recover();
+}
+
+#[test]
 fn a_hardware_clock_that_does_not_answer_for_a_minute_costs_nothing() {
     let mut machine = Machine::new();
     machine.run(HOUR);

@@ -26,7 +26,7 @@ impl fmt::Display for Settable {
 /// Goes into the ledger, with the value of the clock after the reading that brought it up.
 ///
 /// Information: `Resumed`, `Mark`, `RtcFound`. Disturbances, each of which begins a doubt or makes
-/// it last longer: `Jumped`, `Drifted`, `RtcMissing`, `NetworkBehind`. `Agreed` ends a doubt.
+/// it last longer: `Jumped`, `Drifted`, `RtcMissing`, `RtcBack`, `NetworkBehind`. `Agreed` ends a doubt.
 /// All numbers are seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -77,6 +77,12 @@ pub enum ClockEvent {
         /// For how long.
         seconds: u64,
     },
+    /// It answers again. What it was not there for is counted as far as all clocks agree on it,
+    /// and the day of agreement begins.
+    RtcBack {
+        /// After how long.
+        seconds: u64,
+    },
     /// Authenticated network time is behind the compliance clock.
     NetworkBehind {
         /// How far.
@@ -98,7 +104,7 @@ impl ClockEvent {
         match *self {
             Self::Jumped { clock, .. } => Some(Kind::Jumped(clock)),
             Self::Drifted { clock, .. } => Some(Kind::Drifted(clock)),
-            Self::RtcMissing { .. } => Some(Kind::RtcMissing),
+            Self::RtcMissing { .. } | Self::RtcBack { .. } => Some(Kind::RtcMissing),
             Self::NetworkBehind { .. } => Some(Kind::NetworkBehind),
             Self::Resumed { .. } | Self::Mark { .. } | Self::RtcFound { .. } | Self::Agreed => None,
         }
@@ -138,6 +144,9 @@ impl fmt::Display for ClockEvent {
                 "the hardware clock has not answered for {seconds} s; the compliance clock stands \
                  still until it does"
             ),
+            Self::RtcBack { seconds } => {
+                write!(f, "the hardware clock answers again, after {seconds} s")
+            }
             Self::NetworkBehind { by } => {
                 write!(f, "authenticated network time is {by} s behind the compliance clock")
             }

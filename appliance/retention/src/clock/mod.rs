@@ -239,15 +239,15 @@ impl ComplianceClock {
     fn watch(&mut self, reading: &Reading) -> Vec<ClockEvent> {
         let monotonic = reading.monotonic;
         let wall = disturbance(Settable::Wall, self.wall.take(monotonic, reading.wall));
-        let rtc = match reading.rtc {
+        let (rtc, presence) = match reading.rtc {
             Some(rtc) => {
-                self.rtc_missing = None;
                 let watched = self.rtc.get_or_insert_with(|| Watched::new(monotonic, rtc));
-                disturbance(Settable::Rtc, watched.take(monotonic, rtc))
+                let finding = watched.take(monotonic, rtc);
+                (disturbance(Settable::Rtc, finding), self.meet_rtc(monotonic))
             }
-            None => self.miss_rtc(monotonic),
+            None => (None, self.miss_rtc(monotonic)),
         };
-        wall.into_iter().chain(rtc).collect()
+        wall.into_iter().chain(rtc).chain(presence).collect()
     }
 
     fn miss_rtc(&mut self, monotonic: Duration) -> Option<ClockEvent> {
@@ -261,6 +261,11 @@ impl ComplianceClock {
         }
         *told = true;
         Some(ClockEvent::RtcMissing { seconds: missing.as_secs() })
+    }
+
+    fn meet_rtc(&mut self, monotonic: Duration) -> Option<ClockEvent> {
+        let (since, _) = self.rtc_missing.take().filter(|(_, told)| *told)?;
+        Some(ClockEvent::RtcBack { seconds: monotonic.saturating_sub(since).as_secs() })
     }
 
     /// Network time says only one thing: that the value is too large.

@@ -58,6 +58,7 @@ impl ClockState {
             ClockEvent::Jumped { .. }
             | ClockEvent::Drifted { .. }
             | ClockEvent::RtcMissing { .. }
+            | ClockEvent::RtcBack { .. }
             | ClockEvent::NetworkBehind { .. } => {
                 let until = RetentionTime(self.value.0.saturating_add(DOUBT_SECONDS));
                 self.doubt = Some(Doubt { cause: *event, until });

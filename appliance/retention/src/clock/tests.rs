@@ -75,6 +75,22 @@ fn a_box_without_a_hardware_clock_runs_and_one_that_gets_it_goes_on() {
 }
 
 #[test]
+fn a_small_step_forward_is_no_credit_for_later() {
+    let mut machine = Machine::new();
+    machine.rtc = None;
+    machine.resume(ClockState::begin(RetentionTime(START)));
+    machine.wall += 100;
+    machine.read();
+    for _ in 0..500 {
+        machine.wall += 1;
+        machine.monotonic += Duration::from_millis(1100);
+        machine.read();
+    }
+    assert_eq!(machine.clock.value(), RetentionTime(START + 500), "the system time is slower");
+    assert_eq!(machine.news(), [], "within the tolerance");
+}
+
+#[test]
 fn disturbances_of_one_kind_fill_no_ledger_and_doubt_covers_the_last_one() {
     let mut machine = Machine::new();
     let mut last = 0;
@@ -117,6 +133,7 @@ fn every_event_survives_text() {
         ClockEvent::Jumped { clock: Settable::Rtc, by: i64::MIN },
         ClockEvent::Drifted { clock: Settable::Wall, by: -1, steps: 2, within: u64::MAX },
         ClockEvent::RtcMissing { seconds: 120 },
+        ClockEvent::RtcBack { seconds: 121 },
         ClockEvent::NetworkBehind { by: 601 },
         ClockEvent::Agreed,
     ];

@@ -307,7 +307,7 @@ fn every_way_to_office_of_three_officers_to_a_depth() {
     asks.extend([(1, 1), (2, 1)].map(|(min, max)| Ask::Bounds { min, max }));
     let local = Who { signed: 0, local: true };
     let signers: Vec<Who> = (0..8).map(signer).chain([local]).collect();
-    let scope = Scope::new(&asks, &signers, 1, 6);
+    let scope = Scope::new(&asks, &signers, 1, 7);
     let counts = Search::run(&scope, Spec::new(1, 3, 0), Vec::new());
     report("offices", &scope, &counts);
     assert!(counts.states > 1_000, "{counts:?}");

@@ -102,3 +102,111 @@ impl Calendar {
         self.offset.to_datetime(timestamp)
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use jiff::ToSpan;
+    use proptest::prelude::*;
+
+    pub(crate) fn at(text: &str) -> RetentionTime {
+        RetentionTime(text.parse::<Timestamp>().unwrap().as_second())
+    }
+
+    fn number(period: Period, text: &str) -> i64 {
+        Calendar::default().number(period, at(text))
+    }
+
+    #[test]
+    fn weeks_are_those_of_iso_8601() {
+        // 2020 and 2026 have a week 53; 29 December 2025 is in week 1 of 2026.
+        let same = [
+            ("2020-12-28T00:00Z", "2021-01-03T23:59:59Z"),
+            ("2026-12-28T00:00Z", "2027-01-03T23:59:59Z"),
+            ("2025-12-29T00:00Z", "2026-01-04T23:59:59Z"),
+            ("1969-12-29T00:00Z", "1970-01-04T23:59:59Z"),
+        ];
+        for (monday, sunday) in same {
+            assert_eq!(number(Period::Week, monday), number(Period::Week, sunday));
+            let before = RetentionTime(at(monday).0 - 1);
+            let week = Calendar::default().number(Period::Week, before);
+            assert_eq!(week + 1, number(Period::Week, monday));
+        }
+    }
+
+    #[test]
+    fn months_and_years_end_where_they_end() {
+        let pairs = [
+            ("2024-02-29T23:59:59Z", "2024-03-01T00:00Z"),
+            ("2023-12-31T23:59:59Z", "2024-01-01T00:00Z"),
+        ];
+        for (last, first) in pairs {
+            assert_eq!(number(Period::Month, last) + 1, number(Period::Month, first));
+        }
+        assert_eq!(number(Period::Year, "2038-01-19T03:14:08Z"), 2038);
+        assert_eq!(number(Period::Year, "2106-02-07T06:28:16Z"), 2106);
+        let east = Calendar::east_of_utc(3600).unwrap();
+        assert_eq!(east.number(Period::Year, at("2024-12-31T23:00Z")), 2025);
+    }
+
+    #[test]
+    fn later_is_by_the_calendar() {
+        let later = |text, period, count| Calendar::default().later(at(text), period, count);
+        assert_eq!(later("2024-01-31T22:00Z", Period::Month, 1), at("2024-02-29T22:00Z"));
+        assert_eq!(later("2024-02-29T22:00Z", Period::Year, 1), at("2025-02-28T22:00Z"));
+        assert_eq!(later("2025-12-29T22:00Z", Period::Week, 53), at("2027-01-04T22:00Z"));
+        let far = later("2025-01-01T00:00Z", Period::Year, u32::MAX);
+        assert_eq!(far, RetentionTime(Calendar::LAST));
+        let max = RetentionTime(i64::MAX);
+        assert_eq!(Calendar::default().later(max, Period::Year, 3), max);
+        assert!(Calendar::east_of_utc(25 * 3600).is_none());
+    }
+
+    const PERIODS: [Period; 5] =
+        [Period::Hour, Period::Day, Period::Week, Period::Month, Period::Year];
+
+    proptest! {
+        /// Against jiff's own calendar: equal numbers exactly when equal civil periods.
+        #[test]
+        fn numbers_agree_with_civil_dates(
+            a in -8_000_000_000i64..20_000_000_000, days in -400i64..400, hours in -30i64..30,
+            east in -86_400i32..=86_400,
+        ) {
+            let calendar = Calendar::east_of_utc(east).unwrap();
+            let civil = |second| Offset::from_seconds(east).unwrap()
+                .to_datetime(Timestamp::from_second(second).unwrap());
+            let b = a + days * DAY + hours * HOUR;
+            let (x, y) = (civil(a), civil(b));
+            let week = |c: DateTime| (c.iso_week_date().year(), c.iso_week_date().week());
+            let month = |c: DateTime| (c.year(), c.month());
+            let same = [
+                x.date() == y.date() && x.hour() == y.hour(),
+                x.date() == y.date(),
+                week(x) == week(y),
+                month(x) == month(y),
+                x.year() == y.year(),
+            ];
+            for (period, same) in PERIODS.into_iter().zip(same) {
+                let number = |second| calendar.number(period, RetentionTime(second));
+                prop_assert_eq!(number(a) == number(b), same, "{:?}", period);
+                prop_assert!((a <= b) == (number(a) <= number(b)) || same);
+            }
+        }
+
+        #[test]
+        fn later_is_that_many_periods_later(
+            a in -8_000_000_000i64..20_000_000_000, count in 0u32..500,
+        ) {
+            let (calendar, at) = (Calendar::default(), RetentionTime(a));
+            for period in PERIODS {
+                let later = calendar.later(at, period, count);
+                let passed = calendar.number(period, later) - calendar.number(period, at);
+                prop_assert_eq!(passed, i64::from(count), "{:?}", period);
+            }
+            let civil = Offset::UTC.to_datetime(Timestamp::from_second(a).unwrap());
+            let month = civil.checked_add(i64::from(count).months()).unwrap();
+            let expected = Offset::UTC.to_timestamp(month).unwrap().as_second();
+            prop_assert_eq!(calendar.later(at, Period::Month, count).0, expected);
+        }
+    }
+}

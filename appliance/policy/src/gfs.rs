@@ -166,7 +166,6 @@ pub fn wishes(
     points.sort_unstable_by_key(|point| (point.at, point.id));
     let sound: Vec<Candidate> = past(&points, now).collect();
     let tiers = tiers(rules, &sound, calendar);
-    let newest = sound.last().map(|point| point.id);
     let verdict = |point: &Candidate| {
         let tiers = tiers.get(&point.id).cloned().unwrap_or_default();
         let guard = guard(rules, point, now, sound.last());
@@ -175,7 +174,6 @@ pub fn wishes(
             _ => Verdict::Keep { tiers, guard },
         }
     };
-    debug_assert!(newest.is_none_or(|id| sound.iter().any(|point| point.id == id)));
     points.iter().map(|point| Wish { id: point.id, verdict: verdict(point) }).collect()
 }
 
@@ -285,3 +283,7 @@ fn last(count: u32, sound: &[Candidate], calendar: Calendar) -> Vec<RecoveryPoin
     }
     counted.into_iter().rev().take(count as usize).collect()
 }
+
+#[cfg(test)]
+#[path = "gfs_tests.rs"]
+mod tests;

@@ -202,7 +202,8 @@ class Damaged(Case):
                     (1, "second table", 4095, "segment 1", "behind the second table", both),
                     (1, "parity", 77, "segment 1, block", r"\(parity\)", both),
                     (2, "record 0", 130, "point .*, disk 0", "cells 0-255: segment 2", second),
-                    (4, "record 0", 130, "segment 4, block 1", "CRC", first)]:
+                    (4, "record 0", 130, "segment 4, block 1", "CRC", first),
+                    (2, "record 4", 130, r"point .*, file 0 \('a.vmx'\)", "segment 2", second)]:
                 with self.subTest(encrypted=encrypted, serial=serial, part=part, offset=offset):
                     self.part(serial, part, offset, where, what, complete)
 

@@ -268,7 +268,8 @@ class Writer:
             "version": 2, "point": point, "run": point, "chunk_size": CHUNK_SIZE,
             "vm": {"uuid": "u", "name": name, "server_uuid": "s"}, "consistency": "crash",
             "started": 1, "finished": 2, "disks": [disk, *([zero] if zero_disk else [])],
-            "files": [{"name": "a.vmx", "length": 13, **pointer(file)}]}).encode())
+            "files": [{"name": "a.vmx", "length": 13, "content": pointer(file)},
+                      {"name": "empty", "length": 0, "content": None}]}).encode())
         return records
 
     # ---- ledger

@@ -4,8 +4,8 @@ import bisect
 import struct
 
 from .basics import Damage, chunk_size_is_right, need
-from .fields import (hex_bytes, list_of, optional, parse_json, point_id, pointer, record_of, text,
-                     uint, vm_name)
+from .fields import (list_of, optional, parse_json, point_id, pointer, record_of, text, uint,
+                     vm_name)
 from .maps import Shape
 from .records import FILE, MANIFEST, REACH
 from .runs import contains, runs_of, show_runs, without
@@ -16,8 +16,7 @@ disk_fields = record_of(identity=record_of(capacity=uint((1 << 63) - 1)), map=op
 manifest_fields = record_of(
     version=uint(), point=point_id, run=point_id, vm=vm_name, chunk_size=uint(),
     disks=list_of(disk_fields), files=list_of(record_of(
-        name=text, length=uint(), id=optional(hex_bytes(32)),
-        place=optional(uint((1 << 64) - 1)))))
+        name=text, length=uint(), content=optional(pointer))))
 
 
 def read_manifest(store, point):
@@ -95,11 +94,11 @@ class PointCheck:
 
     def _file(self, number, file):
         try:
-            if file["id"] is None and file["length"] == 0:
-                return
-            need(file["id"] is not None and file["place"] is not None, "has no content")
-            self.used.add(file["place"] >> 32)
-            self.store.read(FILE, file["id"], file["place"], file["length"])
+            content = file["content"]
+            need((content is None) == (file["length"] == 0), "length and content disagree")
+            if content is not None:
+                self.used.add(content["place"] >> 32)
+                self.store.read(FILE, content["id"], content["place"], file["length"])
         except Damage as damage:
             self.add(damage, f", file {number} ({file['name']!r:.60})")
 

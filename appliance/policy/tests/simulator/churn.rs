@@ -3,12 +3,14 @@
 //! Shares are of the disk's cells (1 MiB each). Every machine has a small hot set that changes
 //! every day (journals, registry, directories), and gets patches each month.
 //!
-//! | profile | disk, GiB | model |
-//! |---|---|---|
-//! | database | 12-28 | draws of 3 % a day by Zipf over the data files; a redo log that is a ring of 2 %, half of it a day; 1 % temporary, all of it daily; on Sundays 3 % in one piece (rebuilt index); grows from 70 % to 95 % |
-//! | file server | 24-48 | 0.15 % a day appended; 0.1 % edits, the more likely the younger the file; when full, new files take the place of a removed one anywhere |
-//! | idle | 8-12 | hot set and a log ring of 1 %; patches |
-//! | dev machine | 10-20 | on workdays a fifth of a build area of 15 %; images through a ring of 25 %, 0.5 % a day; 0.3 % by Zipf anywhere |
+//! - Database, 12-28 GiB: draws of 3 % a day by Zipf over the data files; a redo log that is a ring
+//!   of 2 %, half of it a day; 1 % temporary, all of it daily; on Sundays 3 % in one piece (a
+//!   rebuilt index); grows from 70 % to 95 %.
+//! - File server, 24-48 GiB: 0.15 % a day appended; 0.1 % edits, the more likely the younger the
+//!   file; when full, new files take the place of a removed one anywhere.
+//! - Idle, 8-12 GiB: the hot set, a log ring of 1 %, patches.
+//! - Dev machine, 10-20 GiB: on workdays a fifth of a build area of 15 %; images through a ring of
+//!   25 %, 0.5 % a day; 0.3 % by Zipf anywhere.
 //!
 //! Patches: on one day of each month 3 % of the disk in pieces of 8 cells within its first 30 %,
 //! and every sixth month 8 %.
@@ -183,7 +185,7 @@ impl Machine {
         whole(f64::from(self.cells) * share)
     }
 
-    /// As [`Self::of`], with the fraction left to chance, so that small shares are right on average.
+    /// As [`Self::of`], the fraction left to chance: small shares are right on average.
     fn share(&mut self, share: f64) -> u32 {
         let chance = self.chance.unit();
         whole(f64::from(self.cells) * share + chance)

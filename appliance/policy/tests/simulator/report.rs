@@ -24,7 +24,8 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    pub(crate) const HEAD: &'static str = "variant                             | database file idle dev | all   \
+    pub(crate) const HEAD: &'static str = "variant                             \
+        | database file idle dev | all   \
         end   peak  | ideal | TiB  | copied worst run | segments";
 
     pub(crate) fn new(name: &'static str, usage: &ByProfile, free: &ByProfile) -> Self {

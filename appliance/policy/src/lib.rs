@@ -7,7 +7,7 @@
 //! | module | question |
 //! |---|---|
 //! | [`calendar`] | which hour, day, week, month, year is this |
-//! | [`gfs`] | which recovery points of one VM do the keep rules want, how long is a new one locked |
+//! | [`gfs`] | which recovery points of one VM do the rules want, how long is a new one locked |
 //! | [`placement`] | with which others should a chunk lie, is it worth storing it again |
 
 pub mod calendar;

@@ -30,8 +30,10 @@
 //! | `Unhold` | an officer with [`Right::ReleaseHold`] |
 //! | `Override` | a pair with [`Right::Override`] each; never after `ForbidOverrides` |
 //! | `ForbidOverrides` | an officer with [`Right::Override`]; for ever |
-//! | `Enrol`, `Dismiss`, `SetBounds` | a pair; before the first commit anybody; afterwards, while there is no pair, the box's own local command |
+//! | `Enrol`, `Dismiss`, `SetBounds` | a pair; anybody before the first commit; local command |
 //!
+//! The local command is the box's own, run from its console ([`Authority::local`]); it counts only
+//! while there is no pair.
 //! A pair is two different officers in office, neither of whom enrolled the other (W8).
 //!
 //! # Rules that no sequence of calls gets around

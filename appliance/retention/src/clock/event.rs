@@ -26,7 +26,8 @@ impl fmt::Display for Settable {
 /// Goes into the ledger, with the value of the clock after the reading that brought it up.
 ///
 /// Information: `Resumed`, `Mark`, `RtcFound`. Disturbances, each of which begins a doubt or makes
-/// it last longer: `Jumped`, `Drifted`, `RtcMissing`, `RtcBack`, `NetworkBehind`. `Agreed` ends a doubt.
+/// it last longer: `Jumped`, `Drifted`, `RtcMissing`, `RtcBack`, `NetworkBehind`.
+/// `Agreed` ends a doubt.
 /// All numbers are seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

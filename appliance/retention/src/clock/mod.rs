@@ -7,20 +7,20 @@
 //! How it advances: between two readings in which every expected clock answered, by the smallest
 //! of what monotonic time, system time and hardware clock say has passed. No time counts while
 //! nobody reads. Counted from an anchor, so that rounding does not add up; a step of any clock
-//! sets a new anchor, so that a step forward is no credit for later. Where the value can still catch
-//! up, new locks are counted from what it would catch up to ([`ClockView::lock_from`]): between the
-//! moment a lock is written and its end, at least its length of monotonic time has passed.
+//! sets a new anchor, so that a step forward is no credit for later. Where the value can still
+//! catch up, new locks are counted from what it would catch up to ([`ClockView::lock_from`]): between
+//! the moment a lock is written and its end, at least its length of monotonic time has passed.
 //!
 //! | what happens | value | release |
 //! |---|---|---|
 //! | clocks agree | goes on | yes |
-//! | step of at most 2 minutes, drift of at most 10 minutes a day | the slowest clock counts | yes |
+//! | step of 2 minutes, drift of 10 minutes a day at most | the slowest clock counts | yes |
 //! | more than that, either way | the slowest clock counts | frozen |
-//! | hardware clock does not answer | stands still, catches up when it is back unchanged | frozen after 2 minutes |
+//! | hardware clock does not answer | stands still, catches up later | frozen after 2 minutes |
 //! | authenticated network time behind the value | goes on | frozen |
 //! | network time ahead, missing, or not authenticated | goes on | yes |
 //! | off, or the process stopped | stands still | yes, once it runs again |
-//! | suspended: monotonic time stood still, the others went on | stands still | frozen, as two clocks jumped |
+//! | suspended (two clocks jump against monotonic time) | stands still | frozen |
 //!
 //! A doubt ends by itself when the value has advanced by a day (and the quarter of an hour in
 //! which disturbances are put on record together) without another disturbance. A repository that

@@ -9,8 +9,8 @@ use model::{LockMode, RecoveryPointId, RetentionLock, RetentionTime};
 const NAME_MAX: usize = 200;
 
 impl Retention {
-    /// A lock that begins now and lasts `seconds`. For a commit, take a reading, and use one view of
-    /// the clock for this and for the check.
+    /// A lock that begins now and lasts `seconds`. For a commit, take a reading, and use one view
+    /// of the clock for this and for the check.
     pub fn new_lock(
         &self,
         mode: LockMode,

@@ -113,7 +113,7 @@ pub enum Refusal {
         doubt: Doubt,
     },
     /// A deletion that was not released at this time.
-    #[error("recovery point {point}: the clock on the record is {} s, the clock now {} s", at.0, now.0)]
+    #[error("recovery point {point}: asked for at {}, but the clock is at {}", at.0, now.0)]
     NotNow {
         /// The point.
         point: RecoveryPointId,

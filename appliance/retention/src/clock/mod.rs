@@ -9,7 +9,8 @@
 //! nobody reads. Counted from an anchor, so that rounding does not add up; a step of any clock
 //! sets a new anchor, so that a step forward is no credit for later. Where the value can still
 //! catch up, new locks are counted from what it would catch up to ([`ClockView::lock_from`]):
-//! between the moment a lock is written and its end, at least its length of monotonic time has passed.
+//! between the moment a lock is written and its end, at least its length of monotonic time has
+//! passed.
 //!
 //! | what happens | value | release |
 //! |---|---|---|

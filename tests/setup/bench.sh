@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # `make bench`: builds the release programs and measures them against their peers.
-# The first argument, when not empty, names the measurements by their prefix.
+# The first argument, when not empty, names the measurements by their prefixes, with commas.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 need_rust
 need_lab

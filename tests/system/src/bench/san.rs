@@ -1,5 +1,6 @@
 //! Sequential reads of a LUN: our initiator against libiscsi, on one and the same target.
 
+use super::goal::Sides;
 use super::{Measurement, example, in_turns, peer};
 use anyhow::{Context as _, Result};
 use lab::datastore::NAA;
@@ -30,15 +31,15 @@ pub fn against_libiscsi() -> Result<Measurement> {
     let ours = example("san-bench")?;
     let (mine, theirs) = in_turns(|| our_rate(&ours, &tgt), || peer_rate(&perf, &tgt))?;
     Ok(Measurement {
-        name: "san.seq_read.vs_libiscsi",
         value: mine / theirs,
         unit: "ratio",
         peer: peer("libiscsi-bin")?,
         note: format!(
-            "ours {mine:.0} MiB/s, iscsi-perf {theirs:.0} MiB/s; {} KiB, {DEPTH} in flight, \
-             no digests, tgtd on loopback from memory",
+            "{} KiB, {DEPTH} in flight, no digests, tgtd on loopback from memory",
             BLOCK >> 10
         ),
+        sides: Some(Sides { ours: mine, theirs, unit: "MiB/s" }),
+        ..Measurement::default()
     })
 }
 

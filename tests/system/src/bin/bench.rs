@@ -7,8 +7,8 @@ use clap::Parser;
 
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Only the measurements whose names begin so
-    #[arg(long, default_value = "", value_name = "PREFIX")]
+    /// Only the measurements whose names begin so; several with commas between
+    #[arg(long, default_value = "", value_name = "PREFIXES")]
     only: String,
 }
 

@@ -1,9 +1,15 @@
 //! The ledger's head: how many leaves were acknowledged and their root. Its text is the body of a
-//! C2SP tlog-checkpoint, to which signatures can be added.
+//! C2SP tlog-checkpoint; signed, it is the file `ledger/head` (FORMAT.md 8).
 
-use crate::{Hash, LedgerError, Tree};
+use crate::{Hash, LedgerError, NoteSigner, Tree, Vkey};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+
+/// The name under which the ledger of `repository` signs.
+#[must_use]
+pub fn origin(repository: &[u8; 16]) -> String {
+    format!("holdfast/{}", hex::encode(repository))
+}
 
 /// Size and root of a ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,11 +31,11 @@ impl Head {
     /// Three lines: origin, size, root.
     #[must_use]
     pub fn encode(&self) -> String {
-        let origin = hex::encode(self.repository);
-        format!("holdfast/{origin}\n{}\n{}\n", self.size, STANDARD.encode(self.root))
+        format!("{}\n{}\n{}\n", origin(&self.repository), self.size, STANDARD.encode(self.root))
     }
 
-    /// The head of the ledger of `repository`. Other text is an error, down to the last byte.
+    /// The head of the ledger of `repository` from the three lines alone. Other text is an error,
+    /// down to the last byte.
     pub fn decode(repository: [u8; 16], text: &[u8]) -> Result<Self, LedgerError> {
         let wrong = |problem: &str| LedgerError::Head { problem: problem.into() };
         let text = std::str::from_utf8(text).map_err(|_| wrong("it is not text"))?;
@@ -45,19 +51,45 @@ impl Head {
             Err(wrong("it belongs to another repository or is not in its one form"))
         }
     }
+
+    /// The file `ledger/head`: the three lines, signed.
+    #[must_use]
+    pub fn sign(&self, signer: &NoteSigner) -> String {
+        signer.sign(&self.encode())
+    }
+
+    /// The head in a signed note, before it is known which key must have signed it: the leaves
+    /// within its size tell. Nothing is believed of it until [`Head::open`] has agreed.
+    pub fn peek(repository: [u8; 16], note: &[u8]) -> Result<Self, LedgerError> {
+        let wrong = || LedgerError::Head { problem: "it has no signature".into() };
+        let at = note.windows(2).position(|two| two == b"\n\n").ok_or_else(wrong)?;
+        Self::decode(repository, &note[..=at])
+    }
+
+    /// The head in a note that `vkey` signed.
+    pub fn open(repository: [u8; 16], note: &[u8], vkey: &Vkey) -> Result<Self, LedgerError> {
+        if vkey.name() != origin(&repository) {
+            let problem = "the key that should have signed it is another repository's".into();
+            return Err(LedgerError::Head { problem });
+        }
+        Self::decode(repository, vkey.open(note)?.as_bytes())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_head_has_exactly_one_form() {
+    fn head() -> Head {
         let mut tree = Tree::default();
         tree.push([9; 32]);
-        let head = Head::new([1; 16], &tree);
-        let text = head.encode();
-        assert_eq!(Head::decode([1; 16], text.as_bytes()), Ok(head));
+        Head::new([1; 16], &tree)
+    }
+
+    #[test]
+    fn a_head_has_exactly_one_form() {
+        let text = head().encode();
+        assert_eq!(Head::decode([1; 16], text.as_bytes()), Ok(head()));
         assert!(Head::decode([2; 16], text.as_bytes()).is_err());
         for wrong in [
             text.replace("\n1\n", "\n01\n"),
@@ -67,6 +99,24 @@ mod tests {
             String::new(),
         ] {
             assert!(Head::decode([1; 16], wrong.as_bytes()).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn only_the_right_key_under_the_right_name_signs() {
+        let signer = NoteSigner::new(&origin(&[1; 16]), &[3; 32]).unwrap();
+        let note = head().sign(&signer);
+        assert_eq!(Head::open([1; 16], note.as_bytes(), &signer.vkey()), Ok(head()));
+        assert_eq!(Head::peek([1; 16], note.as_bytes()), Ok(head()));
+        let other = NoteSigner::new(&origin(&[1; 16]), &[4; 32]).unwrap();
+        assert!(Head::open([1; 16], head().sign(&other).as_bytes(), &signer.vkey()).is_err());
+        let elsewhere = NoteSigner::new(&origin(&[2; 16]), &[3; 32]).unwrap();
+        let foreign = head().sign(&elsewhere);
+        assert!(Head::open([1; 16], foreign.as_bytes(), &elsewhere.vkey()).is_err());
+        for bit in 0..note.len() * 8 {
+            let mut damaged = note.clone().into_bytes();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            assert!(Head::open([1; 16], &damaged, &signer.vkey()).is_err(), "bit {bit}");
         }
     }
 }

@@ -1,20 +1,38 @@
 //! L1: the transparency log. Every event that matters is a leaf; the sync of a commit leaf is the
 //! commit of a recovery point.
 //!
-//! What this is: leaves and their JSON ([`leaf`]), the frames that carry them and the reading of a
-//! log that a crash or somebody damaged ([`frame`]), the head ([`head`]), and the Merkle tree of
-//! RFC 9162 with its proofs ([`tree`], [`proof`]). What it is not: files, syncs, a decision about
-//! a lock (`retention`). The bytes are defined in `format/FORMAT.md`, section 8.
+//! What this is: leaves and their JSON, the frames that carry them and the reading of a log that
+//! a crash or somebody damaged, the signed head, and the Merkle tree of RFC 9162 with its proofs.
+//! What it is not: files, syncs, a decision about a lock (`retention`), or the effect of a leaf
+//! (`warden`). The bytes are defined in `format/FORMAT.md`, section 8.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`leaf`], [`event`], [`runs`] | what happened, as JSON |
+//! | [`frame`] | leaves to bytes, each bound to all before it |
+//! | [`replay`] | bytes to leaves, in bounded memory |
+//! | [`note`], [`head`] | C2SP signed notes and checkpoints |
+//! | [`tree`], [`proof`] | RFC 9162 |
 
+pub mod event;
 pub mod frame;
 pub mod head;
 pub mod leaf;
+pub mod note;
 pub mod proof;
+pub mod replay;
+pub mod runs;
+mod text;
 pub mod tree;
 
-pub use frame::{Batch, Damage, FrameError, Replay, Tail};
-pub use head::Head;
-pub use leaf::{Event, Leaf};
+pub use event::Event;
+pub use frame::{Batch, FrameError};
+pub use head::{Head, origin};
+pub use leaf::Leaf;
+pub use note::{NoteSigner, Vkey};
+pub use proof::Prover;
+pub use replay::{Frames, Replay, Tail};
+pub use runs::Runs;
 pub use tree::{Hash, Tree};
 
 use model::ErrorKind;

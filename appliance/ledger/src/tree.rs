@@ -59,22 +59,17 @@ impl Tree {
     }
 }
 
-/// Root over `leaves` by the recursive definition: the slow truth of the tests and proofs.
-#[must_use]
-pub fn root_of(leaves: &[Hash]) -> Hash {
+/// Root over `leaves` by the recursive definition: the slow truth of the tests.
+#[cfg(test)]
+pub(crate) fn root_of(leaves: &[Hash]) -> Hash {
     match leaves {
         [] => empty_root(),
         [leaf] => *leaf,
         _ => {
-            let (left, right) = leaves.split_at(split(leaves.len()));
+            let (left, right) = leaves.split_at(leaves.len().next_power_of_two() / 2);
             node_hash(&root_of(left), &root_of(right))
         }
     }
-}
-
-/// The largest power of two that is smaller than `count` (at least 2).
-pub(crate) fn split(count: usize) -> usize {
-    count.next_power_of_two() / 2
 }
 
 #[cfg(test)]

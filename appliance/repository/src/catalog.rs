@@ -5,7 +5,7 @@ use crate::ledger_file::LedgerFile;
 use format::Place;
 use format::manifest::RecordRef;
 use format::segment::Class;
-use ledger::leaf::Commit;
+use ledger::event::Commit;
 use ledger::{Event, Leaf, LedgerError};
 use model::{
     Consistency, RecoveryPointId, RetentionLock, RetentionTime, RunId, VmIdentity, WallTime,
@@ -123,7 +123,7 @@ impl Replayed {
     fn take(&mut self, leaf: Leaf) -> Result<(), String> {
         self.high_water = self.high_water.max(leaf.clock);
         match leaf.event {
-            Event::Segment { serial, class, bytes, seal } => {
+            Event::Segment(ledger::event::Segment { serial, class, bytes, seal, .. }) => {
                 let class = match class.as_str() {
                     "data" => Class::Data,
                     "metadata" => Class::Metadata,
@@ -135,7 +135,9 @@ impl Replayed {
                 self.segments.insert(serial, segment);
             }
             Event::Commit(commit) => self.commit(*commit)?,
-            Event::Delete { points, segments } => self.delete(&points, &segments, leaf.clock)?,
+            Event::Delete { points, segments, .. } => {
+                self.delete(&points, segments.as_slice(), leaf.clock)?;
+            },
             Event::Deleted { .. } => self.unfinished_deletion = false,
             Event::Verified { point, damage, segments, .. } => {
                 self.distrusted.extend(segments);
@@ -143,7 +145,8 @@ impl Replayed {
                     point.verified = Some(Verified { at: leaf.wall, damage });
                 }
             }
-            Event::Created { .. } | Event::Clock {} | Event::Refused { .. } => {}
+            Event::Created { .. } | Event::Clock { .. } | Event::Refused { .. } => {}
+            other => return Err(format!("a leaf that is not written here: {other:?}")),
         }
         Ok(())
     }
@@ -162,11 +165,11 @@ impl Replayed {
 
     fn delete(
         &mut self,
-        points: &[ledger::leaf::PointText],
+        points: &[ledger::event::PointText],
         segments: &[(u32, u32)],
         at: RetentionTime,
     ) -> Result<(), String> {
-        for ledger::leaf::PointText(point) in points {
+        for ledger::event::PointText(point) in points {
             let event = retention::Event::Deleted { point: *point, at };
             self.retention.apply(event).map_err(|refusal| refusal.to_string())?;
             self.points.remove(point);
@@ -222,7 +225,7 @@ impl Catalog {
         self.ledger.catch_up()?;
         let clock = self.clock.advance(now);
         if clock.0.saturating_sub(self.recorded_clock.0) >= CLOCK_LEAF_EVERY {
-            self.record(vec![Event::Clock {}], now)?;
+            self.record(vec![Event::Clock { state: serde_json::Value::Null }], now)?;
         }
         Ok(clock)
     }

@@ -11,14 +11,12 @@ use crate::{DeleteError, StoreError, layout};
 use format::manifest::RecordRef;
 use format::map::{Below, FAN_OUT, Shape};
 use ledger::Event;
-use ledger::leaf::PointText;
+use ledger::event::RUNS_PER_LEAF;
+use ledger::event::PointText;
 use model::RecoveryPointId;
 use retention::{Now, Refusal, Release, Verdict};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io;
-
-/// Runs of serials in one leaf: at most 48 KiB of JSON.
-const RUNS_PER_LEAF: usize = 2000;
 
 /// What a deletion gave back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,7 +69,7 @@ fn permission(core: &Core, id: RecoveryPointId, now: Now) -> Result<Release, Del
         Verdict::Expire => return Err(store(StoreError::no_point(id))),
     };
     let reason = verdict.to_string();
-    let event = Event::Refused { point: id, action: "delete".into(), reason, until };
+    let event = Event::Refused { point: Some(id), action: "delete".into(), reason, until };
     if let Err(unrecorded) = catalog.record(vec![event], now) {
         // The refusal stands; that it could not be recorded must not turn it into another error.
         tracing::error!(point = %id, error = model::chain(&unrecorded), "refusal not on record");
@@ -135,14 +133,15 @@ fn record(
         return Ok(BTreeMap::new());
     }
     let points: Vec<PointText> = gone.map(PointText).into_iter().collect();
-    let runs = runs(&condemned);
-    let mut events = vec![Event::Delete {
-        points,
-        segments: runs.iter().take(RUNS_PER_LEAF).copied().collect(),
-    }];
-    for more in runs.iter().skip(RUNS_PER_LEAF).copied().collect::<Vec<_>>().chunks(RUNS_PER_LEAF) {
-        events.push(Event::Delete { points: Vec::new(), segments: more.to_vec() });
-    }
+    let runs: ledger::Runs = condemned.iter().copied().collect();
+    let mut pieces = runs.pieces(RUNS_PER_LEAF);
+    let segments = pieces.next().unwrap_or_default();
+    let mut events = vec![Event::Delete { points, segments, keys: Vec::new() }];
+    events.extend(pieces.map(|segments| Event::Delete {
+        points: Vec::new(),
+        segments,
+        keys: Vec::new(),
+    }));
     catalog.record(events, now)?;
     if let Some(point) = gone {
         let event = retention::Event::Deleted { point, at: catalog.clock.value() };
@@ -152,18 +151,6 @@ fn record(
     }
     let with_length = |serial: &u32| Some((*serial, catalog.segments.remove(serial)?.bytes));
     Ok(condemned.iter().filter_map(with_length).collect())
-}
-
-/// Ascending runs of serials, both ends included.
-fn runs(serials: &BTreeSet<u32>) -> Vec<(u32, u32)> {
-    let mut runs: Vec<(u32, u32)> = Vec::new();
-    for &serial in serials {
-        match runs.last_mut() {
-            Some((_, last)) if last.checked_add(1) == Some(serial) => *last = serial,
-            _ => runs.push((serial, serial)),
-        }
-    }
-    runs
 }
 
 fn remove_files(
@@ -261,17 +248,5 @@ impl<'a> Mark<'a> {
             }
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn runs_are_joined() {
-        assert_eq!(runs(&BTreeSet::from([1, 2, 3, 5, 7, 8])), [(1, 3), (5, 5), (7, 8)]);
-        assert_eq!(runs(&BTreeSet::new()), []);
-        assert_eq!(runs(&BTreeSet::from([u32::MAX - 1, u32::MAX])), [(u32::MAX - 1, u32::MAX)]);
     }
 }

@@ -54,7 +54,13 @@ impl LedgerFile {
         };
         let bytes = storage::read_all(&**storage, layout::LEAVES)
             .map_err(StoreError::io("reading", layout::LEAVES))?;
-        let replay = Replay::read(&repository, &bytes, head.as_ref())?;
+        let mut replay = Replay::new(repository, head.clone())?;
+        replay.push(&bytes);
+        let mut leaves = Vec::new();
+        while let Some(leaf) = replay.next_leaf()? {
+            leaves.push(leaf);
+        }
+        let (frames, tail) = replay.finish()?;
         let file =
             storage.reopen(layout::LEAVES).map_err(StoreError::io("opening", layout::LEAVES))?;
         let mut ledger = Self {
@@ -62,18 +68,18 @@ impl LedgerFile {
             repository,
             file,
             length: bytes.len() as u64,
-            head_is_behind: head != Some(Head::new(repository, &replay.tree)),
-            tree: replay.tree,
+            head_is_behind: head != Some(Head::new(repository, frames.tree())),
+            tree: frames.tree().clone(),
             stopped: false,
         };
-        if let Tail::Torn { at, bytes: torn } = replay.tail {
+        if let Tail::Torn { at, bytes: torn } = tail {
             let kept = &bytes[bytes.len() - usize::try_from(torn).unwrap_or(bytes.len())..];
             ledger.set_aside(at, kept)?;
         } else if ledger.head_is_behind {
             // Frames beyond the head may never have been synced by the process that wrote them.
             ledger.file.sync().map_err(StoreError::io("syncing", layout::LEAVES))?;
         }
-        Ok((ledger, replay.leaves, replay.tail))
+        Ok((ledger, leaves, tail))
     }
 
     fn set_aside(&mut self, at: u64, torn: &[u8]) -> Result<(), StoreError> {

@@ -90,8 +90,13 @@ pub(crate) fn create(
         chunk_size: options.chunk_size,
         created: wall,
     };
-    let event =
-        Event::Created { repository: header.id.to_string(), chunk_size: options.chunk_size };
+    let bounds = ledger::event::LockBounds { min_seconds: 0, max_seconds: u64::MAX };
+    let event = Event::Created {
+        repository: header.id.to_string(),
+        chunk_size: options.chunk_size,
+        bounds,
+        signer: String::new(),
+    };
     let first = Leaf::new(RetentionTime(wall.0), wall, event);
     LedgerFile::create(storage, header.id.0, &first)?;
     storage::replace(&**storage, layout::HEADER, &header.encode())

@@ -13,7 +13,7 @@ use format::record::Kind;
 use format::segment::Class;
 use format::{Place, RECORD_MAX};
 use ledger::Event;
-use ledger::leaf::{Commit, ManifestRef};
+use ledger::event::{Commit, ManifestRef, ReachChange};
 use model::{
     ChunkId, Consistency, ErrorKind, RecoveryPointId, RetentionLock, RetentionTime, RunId,
     VmIdentity, WallTime,
@@ -412,6 +412,8 @@ impl PointWriter {
             capacity: manifest.disks.iter().map(|disk| disk.identity.capacity).sum(),
             data_bytes: manifest.disks.iter().map(|disk| disk.data_bytes).sum(),
             new_bytes: self.state.new_bytes.load(Ordering::Relaxed),
+            chunk_size: manifest.chunk_size,
+            reach: ReachChange::default(),
             manifest: ManifestRef {
                 id: reference.id.to_string(),
                 place: reference.place.to_bits(),
@@ -427,7 +429,15 @@ fn segment_leaf(serial: u32, segment: &crate::catalog::Segment) -> Event {
         Class::Metadata => "metadata",
     };
     let seal = hex::encode(segment.seal);
-    Event::Segment { serial, class: class.into(), bytes: segment.bytes, seal }
+    Event::Segment(ledger::event::Segment {
+        serial,
+        volume: 0,
+        class: class.into(),
+        cohort: 0,
+        bytes: segment.bytes,
+        seal,
+        epoch: 0,
+    })
 }
 
 impl Drop for PointWriter {

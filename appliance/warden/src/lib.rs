@@ -1,0 +1,5 @@
+//! L2: placeholder.
+
+pub mod layout;
+pub mod state;
+pub mod storage;

@@ -9,11 +9,11 @@ use crate::{Hash, Leaf, LedgerError, Tree};
 
 const MAGIC: &[u8; 4] = b"HFLF";
 const VERSION: u16 = 1;
-const HEAD: usize = 48;
+pub(crate) const FRAME_HEAD: usize = 48;
 const ROOT: usize = 32;
 
 /// Longest frame, in bytes.
-pub const FRAME_MAX: usize = HEAD + LEAF_MAX + ROOT;
+pub const FRAME_MAX: usize = FRAME_HEAD + LEAF_MAX + ROOT;
 
 /// Frames that are to be written with one write and one sync.
 #[derive(Debug, Default)]
@@ -36,15 +36,15 @@ impl Batch {
         let number = self.tree.size();
         self.tree.push(leaf_hash(&data));
         let root = self.tree.root();
-        let mut head = [0; HEAD];
+        let mut head = [0; FRAME_HEAD];
         head[..4].copy_from_slice(MAGIC);
         head[4..6].copy_from_slice(&VERSION.to_le_bytes());
         head[8..16].copy_from_slice(&number.to_le_bytes());
         head[16..32].copy_from_slice(repository);
         head[32..36].copy_from_slice(&length.to_le_bytes());
         head[36..40].copy_from_slice(&body_crc(&data, &root).to_le_bytes());
-        let crc = crc32fast::hash(&head[..HEAD - 4]);
-        head[HEAD - 4..].copy_from_slice(&crc.to_le_bytes());
+        let crc = crc32fast::hash(&head[..FRAME_HEAD - 4]);
+        head[FRAME_HEAD - 4..].copy_from_slice(&crc.to_le_bytes());
         for part in [&head[..], &data, &root] {
             self.bytes.extend_from_slice(part);
         }
@@ -89,10 +89,10 @@ pub(crate) fn take<'a>(
     tree: &mut Tree,
     bytes: &'a [u8],
 ) -> Result<(&'a [u8], usize), FrameError> {
-    let (head, rest) = bytes.split_first_chunk::<HEAD>().ok_or(FrameError::Cut)?;
+    let (head, rest) = bytes.split_first_chunk::<FRAME_HEAD>().ok_or(FrameError::Cut)?;
     let u32_at =
         |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
-    if head[..4] != *MAGIC || u32_at(HEAD - 4) != crc32fast::hash(&head[..HEAD - 4]) {
+    if head[..4] != *MAGIC || u32_at(FRAME_HEAD - 4) != crc32fast::hash(&head[..FRAME_HEAD - 4]) {
         return Err(FrameError::Wrong("the frame's head is wrong"));
     }
     if head[4..8] != [1, 0, 0, 0] || u32_at(40) != 0 {
@@ -116,5 +116,5 @@ pub(crate) fn take<'a>(
         return Err(FrameError::Wrong("the tree's root is another one"));
     }
     *tree = grown;
-    Ok((data, HEAD + length + ROOT))
+    Ok((data, FRAME_HEAD + length + ROOT))
 }

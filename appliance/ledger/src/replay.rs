@@ -2,8 +2,10 @@
 //! (FORMAT.md 8, "Reading"). Bytes are pushed in pieces of any size; memory is bounded by a piece
 //! and a frame.
 
-use crate::frame::{FRAME_MAX, FrameError, take};
-use crate::{Head, Leaf, LedgerError, Tree};
+use crate::frame::{FRAME_HEAD, FRAME_MAX, FrameError, take};
+use crate::tree::leaf_hash;
+use crate::{Hash, Head, Leaf, LedgerError, Tree};
+use std::ops::Range;
 
 /// What follows the last right frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,16 +73,30 @@ impl Frames {
 
     /// The next leaf; `None` when more bytes are needed for it. After an error nothing has moved.
     pub fn next_leaf(&mut self) -> Result<Option<Leaf>, LedgerError> {
-        let data = match take(&self.repository, &mut self.tree, &self.kept[self.taken..]) {
+        match self.next_data()? {
+            Some(data) => Leaf::decode(self.tree.size() - 1, &self.kept[data]).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The hash of the next leaf, whatever it says: for proofs.
+    pub fn next_hash(&mut self) -> Result<Option<Hash>, LedgerError> {
+        Ok(self.next_data()?.map(|data| leaf_hash(&self.kept[data])))
+    }
+
+    /// Where the data of the next leaf lies in `kept`.
+    fn next_data(&mut self) -> Result<Option<Range<usize>>, LedgerError> {
+        let from = self.taken + FRAME_HEAD;
+        match take(&self.repository, &mut self.tree, &self.kept[self.taken..]) {
             Ok((data, length)) => {
+                let data = from..from + data.len();
                 self.taken += length;
                 self.offset += length as u64;
-                data
+                Ok(Some(data))
             }
-            Err(FrameError::Cut) if self.kept.len() - self.taken < FRAME_MAX => return Ok(None),
-            Err(error) => return Err(self.damaged(error.to_string())),
-        };
-        Leaf::decode(self.tree.size() - 1, data).map(Some)
+            Err(FrameError::Cut) if self.kept.len() - self.taken < FRAME_MAX => Ok(None),
+            Err(error) => Err(self.damaged(error.to_string())),
+        }
     }
 
     fn damaged(&self, problem: String) -> LedgerError {

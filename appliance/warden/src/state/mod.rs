@@ -10,6 +10,7 @@ mod parts;
 mod reach;
 mod serials;
 
+pub(crate) use change::{lock_event, officer_key};
 pub use counts::Counts;
 pub use parts::{Alarm, Export, Freed, Key, Officer, Point, Removal, Segment, Verified};
 pub use reach::Reach;
@@ -145,7 +146,7 @@ impl State {
     }
 
     /// All recorded segments, ascending.
-    pub fn segments(&self) -> impl DoubleEndedIterator<Item = (u32, &Segment)> {
+    pub fn segments(&self) -> impl DoubleEndedIterator<Item = (u32, &Segment)> + ExactSizeIterator {
         self.segments.iter().map(|(serial, segment)| (*serial, segment))
     }
 

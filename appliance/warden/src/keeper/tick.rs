@@ -1,0 +1,110 @@
+//! What the warden does as time passes: the clock on record, what could not be done before, and a
+//! look at some of the files, so that each is looked at again and again.
+
+use super::Keeper;
+use crate::WardenError;
+use crate::layout;
+use crate::storage::Immutable;
+use crate::wire::Outcome;
+use ledger::Event;
+use retention::Reading;
+use std::io;
+
+/// The clock is on record at least this often, in seconds: what a crash can cost it.
+const MARK_EVERY: i64 = 3600;
+/// Segments looked at per tick.
+const CHECKED: usize = 256;
+
+impl Keeper {
+    pub(super) fn tick(&mut self, reading: Reading) -> Result<Outcome, WardenError> {
+        self.ledger.catch_up()?;
+        let value = self.clock.value();
+        if value.0.saturating_sub(self.marked.0) >= MARK_EVERY {
+            self.clock.mark();
+            let state = serde_json::to_value(self.clock.state());
+            let state = state.map_err(|error| WardenError::denied(error.to_string()))?;
+            self.record(vec![Event::Clock { state }], reading)?;
+            self.marked = value;
+        }
+        if self.state.removal().is_some() {
+            self.finish_removal(reading)?;
+        }
+        let wrong = self.check_some();
+        let mut alarms = Vec::new();
+        for (what, detail) in wrong {
+            if self.raise(what, &detail, reading)? {
+                alarms.push(format!("{what}: {detail}"));
+            }
+        }
+        Ok(Outcome::Ticked { alarms })
+    }
+
+    /// Puts an alarm on record, once.
+    fn raise(
+        &mut self,
+        what: &str,
+        detail: &str,
+        reading: Reading,
+    ) -> Result<bool, WardenError> {
+        let told = format!("{what}: {detail}");
+        let before = self.state.alarms().any(|a| a.what == what && a.detail == detail);
+        if before || self.alarmed.contains(&told) {
+            return Ok(false);
+        }
+        let event = Event::Alarm { what: what.into(), detail: detail.into() };
+        self.record(vec![event], reading)?;
+        self.alarmed.insert(told);
+        Ok(true)
+    }
+
+    /// The next files in turn; after the last segment come the keys.
+    fn check_some(&mut self) -> Vec<(&'static str, String)> {
+        let next: Vec<(u32, u64)> = self
+            .state
+            .segments_from(self.next_check)
+            .take(CHECKED)
+            .map(|(serial, segment)| (serial, segment.bytes))
+            .collect();
+        let mut wrong: Vec<_> =
+            next.iter().filter_map(|&(serial, bytes)| self.check(serial, bytes)).collect();
+        match next.last() {
+            Some(&(serial, _)) if next.len() == CHECKED => {
+                self.next_check = serial.saturating_add(1);
+            }
+            _ => {
+                self.next_check = 0;
+                let keys = self.wrong_keys().into_iter();
+                wrong.extend(keys.map(|(path, what)| ("key damaged", format!("{path}: {what}"))));
+            }
+        }
+        wrong
+    }
+
+    fn check(&mut self, serial: u32, bytes: u64) -> Option<(&'static str, String)> {
+        let volume = self.files.get(&serial).map(|file| file.volume);
+        let volume = volume.or_else(|| self.state.segment(serial).map(|known| known.volume))?;
+        if self.found.volumes_missing.contains(&volume) {
+            return None; // told as a whole when the repository was opened
+        }
+        let path = layout::sealed(volume, serial);
+        match self.storage.open(&path).and_then(|file| file.length()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.files.remove(&serial);
+                return Some(("segment missing", path));
+            }
+            Err(error) => return Some(("segment unreadable", format!("{path}: {error}"))),
+            Ok(length) if length != bytes => {
+                let detail = format!("{path} has {length} bytes instead of {bytes}");
+                return Some(("segment altered", detail));
+            }
+            Ok(_) => {}
+        }
+        match self.storage.set_immutable(&path, true) {
+            Ok(Immutable::Set) => {
+                Some(("attribute lost", format!("{path} was not immutable and is again")))
+            }
+            Err(error) => Some(("segment unprotected", format!("{path}: {error}"))),
+            Ok(_) => None,
+        }
+    }
+}

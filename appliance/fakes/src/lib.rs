@@ -3,7 +3,9 @@
 //! | module | what it stands for |
 //! |---|---|
 //! | [`vmfs`] | a formatter for VMFS volumes, so that there is something to read |
+//! | [`disk`] | a disk that loses, tears and reorders what was not synced |
 //! | [`proxy`] | a TCP relay that cuts, delays and damages on command |
 
+pub mod disk;
 pub mod proxy;
 pub mod vmfs;

@@ -1,7 +1,7 @@
 //! The leaves: what happened, when by both clocks, as JSON (FORMAT.md 8).
 
-use crate::event::Event;
 use crate::LedgerError;
+use crate::event::Event;
 use model::{RetentionTime, WallTime};
 use serde::{Deserialize, Serialize};
 

@@ -1,12 +1,10 @@
 use super::*;
-use crate::event::{
-    Commit, LockBounds, ManifestRef, PointText, ReachChange, Right, Segment, POINTS_PER_LEAF,
-    RUNS_PER_LEAF, SERIALS_PER_LEAF,
-};
 use crate::Runs;
-use model::{
-    Consistency, LockMode, RecoveryPointId, RetentionLock, RunId, VmIdentity, VmUuid,
+use crate::event::{
+    Commit, LockBounds, ManifestRef, POINTS_PER_LEAF, PointText, RUNS_PER_LEAF, ReachChange, Right,
+    SERIALS_PER_LEAF, Segment,
 };
+use model::{Consistency, LockMode, RecoveryPointId, RetentionLock, RunId, VmIdentity, VmUuid};
 
 const POINT: RecoveryPointId = RecoveryPointId([7; 16]);
 
@@ -104,7 +102,8 @@ fn leaves_survive() {
 #[test]
 fn the_text_is_the_one_of_the_definition() {
     let text = |event| {
-        String::from_utf8(Leaf::new(RetentionTime(7), WallTime(8), event).encode().unwrap()).unwrap()
+        String::from_utf8(Leaf::new(RetentionTime(7), WallTime(8), event).encode().unwrap())
+            .unwrap()
     };
     let head = r#"{"v":2,"clock":7,"wall":8,"event":"#;
     let hold = r#"{"type":"hold","point":"07070707070707070707070707070707","matter":"m"}}"#;

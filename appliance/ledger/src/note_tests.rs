@@ -54,7 +54,14 @@ fn mangled_vkeys_are_refused() {
     ] {
         assert!(other.parse::<Vkey>().is_err(), "{other}");
     }
-    assert!(Vkey::new("weak", &{ let mut one = [0; 32]; one[0] = 1; one }).is_err());
+    assert!(
+        Vkey::new("weak", &{
+            let mut one = [0; 32];
+            one[0] = 1;
+            one
+        })
+        .is_err()
+    );
 }
 
 #[test]

@@ -186,7 +186,8 @@ mod tests {
     #[test]
     fn proofs_are_those_of_certificate_transparency() {
         let leaves = published();
-        let text = |proof: Option<Vec<Hash>>| proof.unwrap().iter().map(hex::encode).collect::<Vec<_>>();
+        let text =
+            |proof: Option<Vec<Hash>>| proof.unwrap().iter().map(hex::encode).collect::<Vec<_>>();
         assert_eq!(
             text(consistency(&leaves, 6)),
             [

@@ -137,7 +137,7 @@ impl Replayed {
             Event::Commit(commit) => self.commit(*commit)?,
             Event::Delete { points, segments, .. } => {
                 self.delete(&points, segments.as_slice(), leaf.clock)?;
-            },
+            }
             Event::Deleted { .. } => self.unfinished_deletion = false,
             Event::Verified { point, damage, segments, .. } => {
                 self.distrusted.extend(segments);

@@ -311,9 +311,9 @@ impl<'a> Check<'a> {
     fn head_at(&self, tree: &Tree, state: &State) -> Result<(), WardenError> {
         for (head, note, name) in self.heads.iter().filter(|(head, _, _)| head.size == tree.size())
         {
-            let vkey = state.signer().ok_or_else(|| LedgerError::Head {
-                problem: "no leaf says who signs it".into(),
-            })?;
+            let vkey = state
+                .signer()
+                .ok_or_else(|| LedgerError::Head { problem: "no leaf says who signs it".into() })?;
             let signed = Head::open(self.repository, note, vkey)?;
             let root: Hash = tree.root();
             if signed.root != root {

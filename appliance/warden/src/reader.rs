@@ -1,9 +1,9 @@
 //! Reading the ledger without owning it: the daemon's side, and proofs.
 
+use crate::WardenError;
 use crate::layout;
 use crate::state::State;
 use crate::storage::{Read, Storage};
-use crate::WardenError;
 use ledger::{Frames, Hash, LedgerError, Prover, Tree};
 use std::sync::Arc;
 

@@ -63,9 +63,10 @@ impl Keeper {
     ) -> Result<Outcome, WardenError> {
         // A segment that was sealed and not committed needs its key as much.
         freed.keys.retain(|epoch| {
-            !self.orphans.iter().any(|(serial, sealed)| {
-                sealed.epoch == *epoch && !freed.segments.contains(*serial)
-            })
+            !self
+                .orphans
+                .iter()
+                .any(|(serial, sealed)| sealed.epoch == *epoch && !freed.segments.contains(*serial))
         });
         self.record(leaves(points, &freed), reading)?;
         let Freed { segments, bytes, keys } = freed;

@@ -109,7 +109,11 @@ impl Keeper {
     ) -> Result<Reply, WardenError> {
         let events = self.clock.advance(reading);
         self.pending_clock.extend(events);
-        self.pending_clock.truncate(PENDING_CLOCK);
+        while self.pending_clock.len() > PENDING_CLOCK {
+            // Never the newest disturbance: without it a restart would forget a doubt.
+            let first = self.pending_clock.iter().position(|event| !event.is_disturbance());
+            self.pending_clock.remove(first.unwrap_or(0));
+        }
         if !self.pending_clock.is_empty() {
             if let Err(error) = self.record(Vec::new(), reading) {
                 tracing::warn!(error = model::chain(&error), "clock event not on record yet");

@@ -113,8 +113,8 @@ impl Keeper {
             let path = layout::volume_header(volume);
             let header = storage::read_all(&*self.storage, &path, BLOCK as u64).ok();
             let header = header.and_then(|bytes| VolumeHeader::decode(&bytes).ok());
-            let ours = header
-                .is_some_and(|h| h.repository.0 == self.repository && h.number == volume);
+            let ours =
+                header.is_some_and(|h| h.repository.0 == self.repository && h.number == volume);
             if ours {
                 let mirror = Mirror::new(volume);
                 mirror.check(&*self.storage, self.repository, &self.state)?;
@@ -248,10 +248,7 @@ impl Keeper {
     }
 }
 
-fn read_header(
-    storage: &dyn Storage,
-    found: &mut Found,
-) -> Result<RepositoryHeader, WardenError> {
+fn read_header(storage: &dyn Storage, found: &mut Found) -> Result<RepositoryHeader, WardenError> {
     let bytes = match storage::read_all(storage, layout::HEADER, HEADER_BYTES as u64) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Err(directory(storage, "there is no repository", ErrorKind::NotFound));

@@ -45,12 +45,7 @@ impl Keeper {
         Ok(Outcome::Repaired { blocks })
     }
 
-    fn put_in_place(
-        &self,
-        volume: u8,
-        serial: u32,
-        replaces: bool,
-    ) -> Result<(), WardenError> {
+    fn put_in_place(&self, volume: u8, serial: u32, replaces: bool) -> Result<(), WardenError> {
         let (from, to) = (layout::open(volume, serial), layout::sealed(volume, serial));
         if replaces {
             match self.storage.set_immutable(&to, false) {

@@ -40,12 +40,7 @@ impl Keeper {
     }
 
     /// Puts an alarm on record, once.
-    fn raise(
-        &mut self,
-        what: &str,
-        detail: &str,
-        reading: Reading,
-    ) -> Result<bool, WardenError> {
+    fn raise(&mut self, what: &str, detail: &str, reading: Reading) -> Result<bool, WardenError> {
         let told = format!("{what}: {detail}");
         let before = self.state.alarms().any(|a| a.what == what && a.detail == detail);
         if before || self.alarmed.contains(&told) {

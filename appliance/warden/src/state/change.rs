@@ -1,7 +1,9 @@
 //! The effect of each kind of leaf (the table of FORMAT.md 8).
 
 use super::parts::{ALARMS, EXPORTS};
-use super::{Alarm, Created, Export, Key, Officer, Point, Reach, Removal, Segment, State, Verified};
+use super::{
+    Alarm, Created, Export, Key, Officer, Point, Reach, Removal, Segment, State, Verified,
+};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use format::Place;

@@ -152,9 +152,10 @@ mod tests {
         let all: Runs = (0..4000).map(|n| n * 2).collect();
         let base = Reach::default().edit(&Runs::new(), &all);
         let next = base.edit(&Runs::new(), &[8001].into_iter().collect());
-        let shared = base.pieces.iter().filter(|one| {
-            next.pieces.iter().any(|other| Arc::ptr_eq(one, other))
-        });
+        let shared = base
+            .pieces
+            .iter()
+            .filter(|one| next.pieces.iter().any(|other| Arc::ptr_eq(one, other)));
         assert_eq!(shared.count(), base.pieces.len() - 1);
     }
 }

@@ -31,7 +31,6 @@ impl Cipher {
     }
 
     /// Encrypts in place and gives the tag.
-    #[allow(dead_code)] // for records of format 2, which follow
     pub(crate) fn seal_in_place(
         &self,
         nonce: &[u8; NONCE],

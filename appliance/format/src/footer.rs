@@ -1,22 +1,20 @@
-//! Footer and trailer of a sealed segment (FORMAT.md 4.2).
+//! The footer of a sealed segment (FORMAT.md 4.2): its index, and the seal.
 
-use crate::fields::{Fields, check_crc, put_crc};
+use crate::fields::Fields;
 use crate::header::RepositoryId;
-use crate::record::{Encoding, Kind, RecordHeader, length};
+use crate::parity::{Geometry, Protection};
+use crate::record::{Encoding, Kind, RecordHeader, from_flags, length, to_flags};
 use crate::segment::{Class, check_version, serial};
-use crate::{BLOCK, FormatError, Place, SEGMENT_MAX};
+use crate::trailer::Trailer;
+use crate::{BLOCK, FormatError, Place};
 use model::ChunkId;
 
 const FOOTER: &str = "segment footer";
-const TRAILER: &str = "segment trailer";
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 pub(crate) const FOOTER_HEAD: usize = 96;
 pub(crate) const ENTRY: usize = 56;
 /// Where the hash of the data stands in a footer.
 pub(crate) const DATA_HASH_AT: std::ops::Range<usize> = 48..80;
-
-/// Bytes of the trailer, the last ones of the file.
-pub const TRAILER_BYTES: usize = 128;
 
 /// One record, as the footer lists it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +33,8 @@ pub struct Entry {
     pub kind: Kind,
     /// How it is stored.
     pub encoding: Encoding,
+    /// It is encrypted, under the epoch of the segment.
+    pub encrypted: bool,
     /// CRC-32 of the stored bytes.
     pub stored_crc: u32,
 }
@@ -56,6 +56,10 @@ pub struct Footer {
     pub serial: u32,
     /// What the segment holds.
     pub class: Class,
+    /// How long its chunks were expected to live.
+    pub cohort: u8,
+    /// Epoch of its key; 0: not encrypted.
+    pub epoch: u32,
     /// Bytes before the footer.
     pub data_length: u64,
     /// BLAKE3 of these bytes.
@@ -66,44 +70,46 @@ pub struct Footer {
     pub entries: Vec<Entry>,
 }
 
-/// What the trailer says: where the footer is and what it must hash to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Trailer {
-    /// Repository it belongs to.
-    pub repository: RepositoryId,
-    /// The segment's serial.
-    pub serial: u32,
-    /// What the segment holds.
-    pub class: Class,
-    /// Where the footer begins.
-    pub footer_offset: u64,
-    /// Its length in bytes.
-    pub footer_length: u64,
+/// Bytes that a footer takes for `records` records, without its padding.
+#[must_use]
+pub fn footer_bytes(records: usize) -> u64 {
+    (FOOTER_HEAD + ENTRY * records) as u64
+}
+
+/// Bytes of the file of a segment with `data` bytes and `records` records; `None` when no segment
+/// can be so long.
+#[must_use]
+pub fn sealed_bytes(data: u64, records: usize) -> Option<u64> {
+    let protected = data.checked_add(footer_bytes(records).next_multiple_of(BLOCK as u64))?;
+    Geometry::new(protected).map(|geometry| geometry.file_length())
+}
+
+/// A footer as it is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EncodedFooter {
+    /// Footer and zeros up to the next block.
+    pub bytes: Vec<u8>,
+    /// Bytes of the footer.
+    pub length: u64,
     /// Its BLAKE3: the seal of the segment.
     pub seal: [u8; 32],
 }
 
-/// Bytes that footer, zeros and trailer take for `records` records.
-#[must_use]
-pub fn tail_bytes(records: usize) -> usize {
-    (FOOTER_HEAD + ENTRY * records + TRAILER_BYTES).next_multiple_of(BLOCK)
-}
-
 impl Footer {
-    /// Footer, zeros and trailer, and the seal. Sorts the entries.
+    /// Its bytes and the seal. Sorts the entries.
     #[must_use]
-    pub fn encode(&mut self) -> (Vec<u8>, [u8; 32]) {
+    pub fn encode(&mut self) -> EncodedFooter {
         self.entries.sort_unstable_by_key(|entry| (entry.id, entry.block));
-        let total = tail_bytes(self.entries.len());
-        let mut bytes = Vec::with_capacity(total);
+        let length = FOOTER_HEAD + ENTRY * self.entries.len();
+        let mut bytes = Vec::with_capacity(length.next_multiple_of(BLOCK));
         bytes.extend_from_slice(b"HFFT");
         bytes.extend_from_slice(&VERSION.to_le_bytes());
-        bytes.extend_from_slice(&[self.class as u8, 0]);
+        bytes.extend_from_slice(&[self.class as u8, self.cohort]);
         bytes.extend_from_slice(&self.repository.0);
         bytes.extend_from_slice(&u64::from(self.serial).to_le_bytes());
         let count = u32::try_from(self.entries.len()).expect("a segment has at most 2^20 blocks");
         bytes.extend_from_slice(&count.to_le_bytes());
-        bytes.extend_from_slice(&[0; 4]);
+        bytes.extend_from_slice(&self.epoch.to_le_bytes());
         bytes.extend_from_slice(&self.data_length.to_le_bytes());
         bytes.extend_from_slice(&self.data_hash);
         bytes.extend_from_slice(&self.plain_bytes.to_le_bytes());
@@ -111,17 +117,26 @@ impl Footer {
         for entry in &self.entries {
             encode_entry(entry, &mut bytes);
         }
-        let trailer = Trailer {
+        let seal = *blake3::hash(&bytes).as_bytes();
+        bytes.resize(length.next_multiple_of(BLOCK), 0);
+        EncodedFooter { bytes, length: length as u64, seal }
+    }
+
+    /// The trailer that goes with this footer, `encoded` by [`Self::encode`], and its protection.
+    #[must_use]
+    pub fn trailer(&self, encoded: &EncodedFooter, protection: &Protection) -> Trailer {
+        Trailer {
             repository: self.repository,
             serial: self.serial,
             class: self.class,
+            cohort: self.cohort,
+            epoch: self.epoch,
             footer_offset: self.data_length,
-            footer_length: bytes.len() as u64,
-            seal: *blake3::hash(&bytes).as_bytes(),
-        };
-        bytes.resize(total - TRAILER_BYTES, 0);
-        bytes.extend_from_slice(&trailer.encode());
-        (bytes, trailer.seal)
+            footer_length: encoded.length,
+            seal: encoded.seal,
+            geometry: protection.geometry,
+            table_hash: *blake3::hash(&protection.table).as_bytes(),
+        }
     }
 
     /// The footer that `trailer` points at.
@@ -134,11 +149,11 @@ impl Footer {
         fields.magic(b"HFFT")?;
         check_version(FOOTER, VERSION, fields.u16()?)?;
         let class = Class::from_byte(FOOTER, fields.u8()?)?;
-        fields.zeros(1)?;
+        let cohort = fields.u8()?;
         let repository = RepositoryId(fields.array()?);
         let serial = serial(FOOTER, fields.u64()?)?;
         let count = fields.u32()? as usize;
-        fields.zeros(4)?;
+        let epoch = fields.u32()?;
         let data_length = fields.u64()?;
         let data_hash = fields.array()?;
         let plain_bytes = fields.u64()?;
@@ -154,10 +169,29 @@ impl Footer {
         if !entries.iter().all(ends_in_data) {
             return Err(corrupt("a record lies outside of the data"));
         }
-        let footer =
-            Self { repository, serial, class, data_length, data_hash, plain_bytes, entries };
-        let same = (repository, serial, class, data_length)
-            == (trailer.repository, trailer.serial, trailer.class, trailer.footer_offset);
+        if entries.iter().any(|entry| entry.encrypted != (epoch != 0)) {
+            return Err(corrupt("some records are encrypted and some are not"));
+        }
+        let footer = Self {
+            repository,
+            serial,
+            class,
+            cohort,
+            epoch,
+            data_length,
+            data_hash,
+            plain_bytes,
+            entries,
+        };
+        let same = (repository, serial, class, cohort, epoch, data_length)
+            == (
+                trailer.repository,
+                trailer.serial,
+                trailer.class,
+                trailer.cohort,
+                trailer.epoch,
+                trailer.footer_offset,
+            );
         if same { Ok(footer) } else { Err(corrupt("it and the trailer differ")) }
     }
 }
@@ -168,7 +202,7 @@ fn encode_entry(entry: &Entry, bytes: &mut Vec<u8>) {
         bytes.extend_from_slice(&number.to_le_bytes());
     }
     bytes.extend_from_slice(&[entry.kind as u8, 0]);
-    bytes.extend_from_slice(&entry.encoding.flags().to_le_bytes());
+    bytes.extend_from_slice(&to_flags(entry.encoding, entry.encrypted).to_le_bytes());
     bytes.extend_from_slice(&entry.stored_crc.to_le_bytes());
 }
 
@@ -180,57 +214,25 @@ fn decode_entry(fields: &mut Fields<'_>) -> Result<Entry, FormatError> {
     let number = fields.u32()?;
     let kind = Kind::from_byte(fields.u8()?)?;
     fields.zeros(1)?;
-    let encoding = Encoding::from_flags(fields.u16()?)?;
+    let (encoding, encrypted) = from_flags(fields.u16()?)?;
     let stored_crc = fields.u32()?;
-    Ok(Entry { id, block, stored_length, plain_length, number, kind, encoding, stored_crc })
-}
-
-impl Trailer {
-    fn encode(&self) -> [u8; TRAILER_BYTES] {
-        let mut bytes = [0; TRAILER_BYTES];
-        bytes[..4].copy_from_slice(b"HFTR");
-        bytes[4..6].copy_from_slice(&VERSION.to_le_bytes());
-        bytes[6] = self.class as u8;
-        bytes[8..24].copy_from_slice(&self.repository.0);
-        bytes[24..32].copy_from_slice(&u64::from(self.serial).to_le_bytes());
-        bytes[32..40].copy_from_slice(&self.footer_offset.to_le_bytes());
-        bytes[40..48].copy_from_slice(&self.footer_length.to_le_bytes());
-        bytes[48..80].copy_from_slice(&self.seal);
-        put_crc(&mut bytes);
-        bytes
-    }
-
-    /// The trailer from the last bytes of a file that is `file_length` bytes long.
-    pub fn decode(bytes: &[u8], file_length: u64) -> Result<Self, FormatError> {
-        let bytes = Fields::new(TRAILER, bytes).bytes(TRAILER_BYTES)?;
-        let mut fields = Fields::new(TRAILER, bytes);
-        fields.magic(b"HFTR")?;
-        check_crc(TRAILER, bytes)?;
-        check_version(TRAILER, VERSION, fields.u16()?)?;
-        let class = Class::from_byte(TRAILER, fields.u8()?)?;
-        fields.zeros(1)?;
-        let repository = RepositoryId(fields.array()?);
-        let serial = serial(TRAILER, fields.u64()?)?;
-        let footer_offset = fields.u64()?;
-        let footer_length = fields.u64()?;
-        let seal = fields.array()?;
-        fields.zeros(44)?;
-        let records = footer_length.checked_sub(FOOTER_HEAD as u64).map(|b| b / ENTRY as u64);
-        let tail = records
-            .filter(|&records| records <= SEGMENT_MAX / BLOCK as u64)
-            .and_then(|records| usize::try_from(records).ok())
-            .map(|records| tail_bytes(records) as u64);
-        let fits = tail.and_then(|tail| footer_offset.checked_add(tail)) == Some(file_length);
-        if !fits || footer_offset % BLOCK as u64 != 0 || file_length > SEGMENT_MAX {
-            return Err(FormatError::corrupt(TRAILER, "the footer it names does not fit the file"));
-        }
-        Ok(Self { repository, serial, class, footer_offset, footer_length, seal })
-    }
+    Ok(Entry {
+        id,
+        block,
+        stored_length,
+        plain_length,
+        number,
+        kind,
+        encoding,
+        encrypted,
+        stored_crc,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::parity::ParityWriter;
     use proptest::prelude::*;
 
     fn sample(records: u32) -> Footer {
@@ -242,12 +244,15 @@ mod tests {
             number,
             kind: Kind::Chunk,
             encoding: Encoding::Zstd,
+            encrypted: true,
             stored_crc: number,
         };
         Footer {
             repository: RepositoryId([1; 16]),
             serial: 4,
             class: Class::Data,
+            cohort: 2,
+            epoch: 9,
             data_length: BLOCK as u64 * (1 + u64::from(records)),
             data_hash: [5; 32],
             plain_bytes: 4096 * u64::from(records),
@@ -255,49 +260,62 @@ mod tests {
         }
     }
 
-    fn decode(bytes: &[u8], data_length: u64) -> Result<Footer, FormatError> {
-        let last = &bytes[bytes.len() - TRAILER_BYTES..];
-        let trailer = Trailer::decode(last, data_length + bytes.len() as u64)?;
-        let length = usize::try_from(trailer.footer_length).unwrap();
-        Footer::decode(&bytes[..length], &trailer)
+    fn trailer(footer: &Footer, encoded: &EncodedFooter) -> Trailer {
+        let mut writer = ParityWriter::new();
+        writer.write(&vec![0; usize::try_from(footer.data_length).unwrap()]);
+        writer.write(&encoded.bytes);
+        footer.trailer(encoded, &writer.finish().unwrap())
     }
 
     #[test]
     fn footers_of_all_sizes_survive() {
-        for records in [0, 1, 2, 69, 70, 71, 200] {
+        for records in [0, 1, 2, 71, 72, 200] {
             let mut footer = sample(records);
-            let (bytes, _) = footer.encode();
-            assert_eq!(bytes.len() % BLOCK, 0);
-            assert_eq!(bytes.len(), tail_bytes(records as usize));
-            assert_eq!(decode(&bytes, footer.data_length), Ok(footer));
+            let encoded = footer.encode();
+            assert_eq!(encoded.bytes.len() % BLOCK, 0);
+            let trailer = trailer(&footer, &encoded);
+            let length = trailer.geometry.file_length();
+            assert_eq!(sealed_bytes(footer.data_length, records as usize), Some(length));
+            assert_eq!(Trailer::decode(&trailer.encode(), length), Ok(trailer));
+            let bytes = &encoded.bytes[..usize::try_from(encoded.length).unwrap()];
+            assert_eq!(Footer::decode(bytes, &trailer), Ok(footer));
         }
     }
 
     #[test]
-    fn every_flipped_byte_but_those_between_is_found() {
+    fn every_flipped_byte_is_found() {
         let mut footer = sample(3);
-        let (bytes, _) = footer.encode();
-        let footer_end = 96 + 3 * 56;
-        for at in (0..footer_end).chain(bytes.len() - TRAILER_BYTES..bytes.len()) {
-            let mut damaged = bytes.clone();
+        let encoded = footer.encode();
+        let trailer = trailer(&footer, &encoded);
+        for at in 0..96 + 3 * 56 {
+            let mut damaged = encoded.bytes[..96 + 3 * 56].to_vec();
             damaged[at] ^= 0x10;
-            assert!(decode(&damaged, footer.data_length).is_err(), "byte {at}");
+            assert!(Footer::decode(&damaged, &trailer).is_err(), "byte {at}");
         }
+    }
+
+    #[test]
+    fn plain_records_in_an_encrypted_segment_are_refused() {
+        let mut footer = sample(3);
+        footer.entries[1].encrypted = false;
+        let encoded = footer.encode();
+        let trailer = trailer(&footer, &encoded);
+        assert!(Footer::decode(&encoded.bytes[..96 + 3 * 56], &trailer).is_err());
     }
 
     proptest! {
         #[test]
-        fn any_trailer_and_footer_give_a_value_or_an_error(
-            mut bytes in prop::collection::vec(any::<u8>(), 128..600), length in any::<u64>(),
+        fn any_footer_gives_a_value_or_an_error(
+            mut bytes in prop::collection::vec(any::<u8>(), 96..600), offset in any::<u64>(),
         ) {
-            bytes[..4].copy_from_slice(b"HFTR");
-            put_crc(&mut bytes[..TRAILER_BYTES]);
-            let _ = Trailer::decode(&bytes, length);
-            bytes[..4].copy_from_slice(b"HFFT");
+            bytes[..7].copy_from_slice(b"HFFT\x02\x00\x01");
+            let mut footer = sample(0);
+            let encoded = footer.encode();
             let trailer = Trailer {
-                repository: RepositoryId([0; 16]), serial: 0, class: Class::Data,
-                footer_offset: length, footer_length: bytes.len() as u64,
+                footer_offset: offset,
+                footer_length: bytes.len() as u64,
                 seal: *blake3::hash(&bytes).as_bytes(),
+                ..trailer(&footer, &encoded)
             };
             let _ = Footer::decode(&bytes, &trailer);
         }

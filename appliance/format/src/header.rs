@@ -1,13 +1,19 @@
 //! The repository header (FORMAT.md 3) and the keys that derive from its secret.
 
 use crate::fields::{Fields, check_crc, put_crc};
+use crate::keys::Secret;
 use crate::{BLOCK, FormatError};
 use model::{ChunkId, WallTime};
 use std::fmt;
+use zeroize::Zeroizing;
 
 const WHAT: &str = "repository header";
 const MAGIC: &[u8; 8] = b"HOLDFAST";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// Feature bit: records are encrypted, and the secret is in `keys/master`.
+const ENCRYPTED: u64 = 1;
+
+const USED: usize = 88;
 
 /// Bytes of the header file: two copies of one block.
 pub const HEADER_BYTES: usize = 2 * BLOCK;
@@ -33,9 +39,10 @@ impl fmt::Debug for RepositoryId {
 pub struct RepositoryHeader {
     /// Its name.
     pub id: RepositoryId,
-    /// All keys derive from it.
-    pub secret: [u8; 32],
-    /// Bytes of a cell: a power of two, 64 KiB to 8 MiB.
+    /// All keys of hashes derive from it. `None`: the repository is encrypted, and the secret is in
+    /// its [`crate::keys::MasterFile`].
+    pub secret: Option<Secret>,
+    /// Bytes of a cell unless a point says otherwise: a power of two, 64 KiB to 8 MiB.
     pub chunk_size: u32,
     /// By the wall clock, for people.
     pub created: WallTime,
@@ -45,6 +52,7 @@ impl fmt::Debug for RepositoryHeader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RepositoryHeader")
             .field("id", &self.id)
+            .field("encrypted", &self.secret.is_none())
             .field("chunk_size", &self.chunk_size)
             .field("created", &self.created)
             .finish_non_exhaustive() // the secret stays one
@@ -74,9 +82,11 @@ impl RepositoryHeader {
         block.extend_from_slice(MAGIC);
         block.extend_from_slice(&VERSION.to_le_bytes());
         block.extend_from_slice(&self.chunk_size.to_le_bytes());
-        block.extend_from_slice(&[0; 16]); // features: required, optional
+        let required = if self.secret.is_some() { 0 } else { ENCRYPTED };
+        block.extend_from_slice(&required.to_le_bytes());
+        block.extend_from_slice(&[0; 8]); // features that may be ignored
         block.extend_from_slice(&self.id.0);
-        block.extend_from_slice(&self.secret);
+        block.extend_from_slice(self.secret.as_ref().map_or(&[0; 32], |secret| secret.bytes()));
         block.extend_from_slice(&self.created.0.to_le_bytes());
         block.resize(BLOCK, 0);
         put_crc(&mut block);
@@ -108,33 +118,29 @@ impl RepositoryHeader {
             return Err(FormatError::corrupt(WHAT, format!("chunk size {chunk_size}")));
         }
         let required = fields.u64()?;
-        if required != 0 {
+        if required & !ENCRYPTED != 0 {
             return Err(FormatError::unsupported(WHAT, format!("features {required:#x}")));
         }
         let _optional = fields.u64()?;
         let id = RepositoryId(fields.array()?);
-        let secret = fields.array()?;
+        let secret = if required & ENCRYPTED == 0 {
+            Some(Secret::new(&fields.array()?))
+        } else {
+            fields.zeros(32)?;
+            None
+        };
         let created = WallTime(i64::from_le_bytes(fields.array()?));
+        fields.zeros(BLOCK - 4 - USED)?;
         Ok(Self { id, secret, chunk_size, created })
-    }
-
-    /// The keys of this repository.
-    #[must_use]
-    pub fn keys(&self) -> Keys {
-        Keys {
-            chunk: blake3::derive_key("holdfast format 1 chunk id", &self.secret),
-            node: blake3::derive_key("holdfast format 1 map node", &self.secret),
-            content: blake3::derive_key("holdfast format 1 content", &self.secret),
-        }
     }
 }
 
 /// The keyed hashes of a repository. Its keys are not shown.
 #[derive(Clone)]
 pub struct Keys {
-    chunk: [u8; 32],
-    node: [u8; 32],
-    content: [u8; 32],
+    chunk: Zeroizing<[u8; 32]>,
+    node: Zeroizing<[u8; 32]>,
+    content: Zeroizing<[u8; 32]>,
 }
 
 impl fmt::Debug for Keys {
@@ -144,13 +150,24 @@ impl fmt::Debug for Keys {
 }
 
 impl Keys {
+    /// The keys that derive from `secret`.
+    #[must_use]
+    pub fn derive(secret: &Secret) -> Self {
+        let derive = |context| Zeroizing::new(blake3::derive_key(context, secret.bytes()));
+        Self {
+            chunk: derive("holdfast format 1 chunk id"),
+            node: derive("holdfast format 1 map node"),
+            content: derive("holdfast format 1 content"),
+        }
+    }
+
     /// Id of a chunk's plain bytes.
     #[must_use]
     pub fn chunk_id(&self, plain: &[u8]) -> ChunkId {
         ChunkId(*blake3::keyed_hash(&self.chunk, plain).as_bytes())
     }
 
-    /// Id of a manifest's or file's plain bytes.
+    /// Id of a manifest's, file's or reach's plain bytes.
     #[must_use]
     pub fn content_id(&self, plain: &[u8]) -> ChunkId {
         ChunkId(*blake3::keyed_hash(&self.content, plain).as_bytes())
@@ -168,7 +185,7 @@ mod tests {
     fn header() -> RepositoryHeader {
         RepositoryHeader {
             id: RepositoryId([7; 16]),
-            secret: [9; 32],
+            secret: Some(Secret::new(&[9; 32])),
             chunk_size: 1 << 20,
             created: WallTime(-5),
         }
@@ -193,7 +210,7 @@ mod tests {
     fn newer_versions_and_unknown_features_are_refused() {
         for at in [8, 16] {
             let mut bytes = header().encode();
-            bytes[at] += 1;
+            bytes[at] += 2;
             put_crc(&mut bytes[..BLOCK]);
             bytes.copy_within(..BLOCK, BLOCK);
             let error = RepositoryHeader::decode(&bytes).unwrap_err();
@@ -203,6 +220,21 @@ mod tests {
 
     #[test]
     fn the_secret_is_not_shown() {
-        assert!(!format!("{:?}{:?}", header(), header().keys()).contains("9, 9"));
+        let keys = Keys::derive(&Secret::new(&[9; 32]));
+        let text = format!("{:?}{keys:?}", header());
+        assert!(!text.contains("9, 9") && !text.contains("0909"), "{text}");
+    }
+
+    #[test]
+    fn an_encrypted_repository_has_no_secret_in_its_header() {
+        let encrypted = RepositoryHeader { secret: None, ..header() };
+        let mut bytes = encrypted.encode();
+        assert_eq!(bytes[16..32], [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(bytes[48..80], [0; 32]);
+        assert_eq!(RepositoryHeader::decode(&bytes).unwrap().0, encrypted);
+        bytes[50] = 1;
+        put_crc(&mut bytes[..BLOCK]);
+        bytes.copy_within(..BLOCK, BLOCK);
+        assert!(RepositoryHeader::decode(&bytes).is_err(), "a secret where none may be");
     }
 }

@@ -2,19 +2,19 @@
 //! here is one of its sections, from bytes to structs and back.
 //!
 //! What this is: total decoders (any bytes give a value or a [`FormatError`]), encoders, ids and
-//! the compression of one record. What it is not: files, order of writes, or a decision.
+//! compression and encryption of one record, parity. What it is not: files, order of writes, or a decision.
 //!
 //! | module | section of FORMAT.md |
 //! |---|---|
 //! | [`header`] | 3, repository header and keys |
 //! | [`record`] | 4.1, record header |
-//! | [`segment`], [`footer`] | 4, segment header; 4.2, footer and trailer |
+//! | [`segment`], [`footer`] | 4, segment header; 4.2, footer |
 //! | [`place`] | 5, where a record lies |
 //! | [`parity`], [`trailer`] | 4.3, parity and checksums; 4.4, trailer |
 //! | [`keys`], [`volume`] | 3.2, wrapped keys; 3.1, volumes |
 //! | [`map`], [`reach`] | 5, nodes of a DiskMap; 5.1, the segments it refers to |
 //! | [`manifest`] | 6 |
-//! | [`codec`] | 4.1, zstd or raw, checks on the way back |
+//! | [`codec`], [`cipher`] | 4.1, zstd or raw, encrypted or not, checks on the way back |
 
 pub mod cipher;
 pub mod codec;

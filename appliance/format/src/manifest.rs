@@ -1,5 +1,6 @@
 //! The manifest (FORMAT.md 6): what a recovery point says about itself.
 
+use crate::header::RepositoryHeader;
 use crate::{FormatError, Place};
 use model::{
     ChunkId, Consistency, DiskIdentity, ReadMode, RecoveryPointId, RunId, Transport, VmIdentity,
@@ -8,7 +9,7 @@ use model::{
 use serde::{Deserialize, Serialize};
 
 const WHAT: &str = "manifest";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Id and place of a record, as JSON writes them: hex, and the 64 bits of the place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +52,8 @@ pub struct DiskEntry {
     pub transport: Transport,
     /// Root of its DiskMap; `None`: zeros only.
     pub map: Option<RecordRef>,
+    /// The segments that the map refers to; `None`: zeros only, or not counted.
+    pub reach: Option<RecordRef>,
     /// Sum of the plain lengths of its chunks.
     pub data_bytes: u64,
 }
@@ -83,7 +86,7 @@ pub struct Manifest {
     pub started: WallTime,
     /// When the last byte had been written.
     pub finished: WallTime,
-    /// Bytes of a cell.
+    /// Bytes of a cell: a power of two, 64 KiB to 8 MiB. Each point has its own.
     pub chunk_size: u32,
     /// Its disks, in the order in which they were written.
     pub disks: Vec<DiskEntry>,
@@ -137,7 +140,12 @@ impl Manifest {
         if version != VERSION {
             return Err(FormatError::unsupported(WHAT, format!("version {version}")));
         }
-        serde_json::from_slice(bytes).map_err(corrupt)
+        let manifest: Self = serde_json::from_slice(bytes).map_err(corrupt)?;
+        if !RepositoryHeader::allows_chunk_size(manifest.chunk_size) {
+            let problem = format!("a chunk size of {}", manifest.chunk_size);
+            return Err(FormatError::corrupt(WHAT, problem));
+        }
+        Ok(manifest)
     }
 }
 
@@ -171,6 +179,7 @@ mod tests {
                 read: ReadMode::Full { reason: "first".into() },
                 transport: Transport::San,
                 map: Some(root),
+                reach: Some(root),
                 data_bytes: u64::MAX,
             }],
             files: vec![FileEntry { name: "vm.vmx".into(), length: 0, content: None }],
@@ -188,7 +197,7 @@ mod tests {
     #[test]
     fn another_version_and_broken_fields_are_refused() {
         let text = String::from_utf8(sample().encode()).unwrap();
-        let newer = text.replace("\"version\":1", "\"version\":2");
+        let newer = text.replace("\"version\":2", "\"version\":3");
         assert_eq!(
             Manifest::decode(newer.as_bytes()).unwrap_err().kind(),
             model::ErrorKind::Unsupported
@@ -196,5 +205,7 @@ mod tests {
         let bad_place = text.replace("\"place\":", "\"place\":-");
         assert!(Manifest::decode(bad_place.as_bytes()).is_err());
         assert!(Manifest::decode(b"{").is_err());
+        let odd = text.replace("1048576", "1048577");
+        assert!(Manifest::decode(odd.as_bytes()).is_err());
     }
 }

@@ -183,18 +183,10 @@ fn decode_entry(fields: &mut Fields<'_>, level: u8) -> Result<Below, FormatError
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::header::{RepositoryHeader, RepositoryId};
-    use model::WallTime;
     use proptest::prelude::*;
 
     fn keys() -> Keys {
-        let header = RepositoryHeader {
-            id: RepositoryId([0; 16]),
-            secret: [1; 32],
-            chunk_size: 1 << 20,
-            created: WallTime(0),
-        };
-        header.keys()
+        Keys::derive(&crate::keys::Secret::new(&[1; 32]))
     }
 
     fn place(block: u32) -> Place {

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 const WHAT: &str = "segment header";
 const MAGIC: &[u8; 4] = b"HFSG";
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
+const USED: usize = 36;
 
 /// What kind of records a segment holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -16,7 +17,7 @@ const VERSION: u16 = 1;
 pub enum Class {
     /// Chunks.
     Data = 1,
-    /// Map nodes, files, manifests.
+    /// Map nodes, files, manifests, reaches.
     Metadata = 2,
 }
 
@@ -39,6 +40,10 @@ pub struct SegmentHeader {
     pub serial: u32,
     /// What it holds.
     pub class: Class,
+    /// How long its chunks are expected to live; for people and placement.
+    pub cohort: u8,
+    /// Epoch of its key; 0: not encrypted.
+    pub epoch: u32,
 }
 
 impl SegmentHeader {
@@ -48,9 +53,10 @@ impl SegmentHeader {
         let mut block = Vec::with_capacity(BLOCK);
         block.extend_from_slice(MAGIC);
         block.extend_from_slice(&VERSION.to_le_bytes());
-        block.extend_from_slice(&[self.class as u8, 0]);
+        block.extend_from_slice(&[self.class as u8, self.cohort]);
         block.extend_from_slice(&self.repository.0);
         block.extend_from_slice(&u64::from(self.serial).to_le_bytes());
+        block.extend_from_slice(&self.epoch.to_le_bytes());
         block.resize(BLOCK, 0);
         put_crc(&mut block);
         block
@@ -64,11 +70,12 @@ impl SegmentHeader {
         check_crc(WHAT, block)?;
         check_version(WHAT, VERSION, fields.u16()?)?;
         let class = Class::from_byte(WHAT, fields.u8()?)?;
-        fields.zeros(1)?;
+        let cohort = fields.u8()?;
         let repository = RepositoryId(fields.array()?);
         let serial = serial(WHAT, fields.u64()?)?;
-        fields.zeros(BLOCK - 36)?;
-        Ok(Self { repository, serial, class })
+        let epoch = fields.u32()?;
+        fields.zeros(BLOCK - 4 - USED)?;
+        Ok(Self { repository, serial, class, cohort, epoch })
     }
 }
 
@@ -90,11 +97,16 @@ mod tests {
 
     #[test]
     fn the_block_survives_and_its_bits_are_checked() {
-        let header =
-            SegmentHeader { repository: RepositoryId([3; 16]), serial: 9, class: Class::Metadata };
+        let header = SegmentHeader {
+            repository: RepositoryId([3; 16]),
+            serial: 9,
+            class: Class::Metadata,
+            cohort: 4,
+            epoch: 5,
+        };
         let block = header.encode();
         assert_eq!(SegmentHeader::decode(&block), Ok(header));
-        for at in [0, 4, 6, 7, 8, 24, 32, 2000, BLOCK - 1] {
+        for at in 0..BLOCK {
             let mut damaged = block.clone();
             damaged[at] ^= 0x20;
             assert!(SegmentHeader::decode(&damaged).is_err(), "byte {at}");

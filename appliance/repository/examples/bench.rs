@@ -249,6 +249,8 @@ mod store {
             run: RunId([0; 16]),
             consistency: Consistency::Crash,
             started: WallTime(0),
+            chunk_size: None,
+            zstd_level: None,
         }
     }
 

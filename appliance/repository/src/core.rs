@@ -9,8 +9,9 @@ use crate::pipeline::Carrier;
 use crate::storage::Storage;
 use crate::{Options, StoreError, layout};
 use format::Place;
-use format::codec::{Opener, Sealer, Wanted};
+use format::codec::{Nonces, Opener, Sealer, Wanted};
 use format::header::{Keys, RepositoryId};
+use format::keys::KeyRing;
 use format::record::Kind;
 use model::ChunkId;
 use std::collections::HashMap;
@@ -26,6 +27,8 @@ pub(crate) struct Core {
     pub(crate) options: Options,
     pub(crate) id: RepositoryId,
     pub(crate) keys: Keys,
+    /// Keys of all epochs; empty when the repository is not encrypted.
+    pub(crate) ring: KeyRing,
     pub(crate) carrier: Carrier,
     /// One deletion at a time.
     pub(crate) maintenance: Mutex<()>,
@@ -49,6 +52,7 @@ pub(crate) struct Parts {
     pub(crate) options: Options,
     pub(crate) id: RepositoryId,
     pub(crate) keys: Keys,
+    pub(crate) ring: KeyRing,
     pub(crate) carrier: Carrier,
     pub(crate) catalog: Catalog,
     pub(crate) index: Index,
@@ -57,12 +61,13 @@ pub(crate) struct Parts {
 
 impl Core {
     pub(crate) fn new(parts: Parts) -> Result<Self, StoreError> {
-        let sealer = new_sealer(parts.options.zstd_level)?;
+        let sealer = new_sealer(parts.id, parts.options.zstd_level, &parts.ring)?;
         Ok(Self {
             storage: parts.storage,
             options: parts.options,
             id: parts.id,
             keys: parts.keys,
+            ring: parts.ring,
             carrier: parts.carrier,
             maintenance: Mutex::new(()),
             catalog: Mutex::new(parts.catalog),
@@ -87,7 +92,18 @@ impl Core {
     }
 
     pub(crate) fn opener(&self) -> Result<Opener, StoreError> {
-        Opener::new(self.id, self.keys.clone()).map_err(StoreError::io("preparing to read", ""))
+        Opener::new(self.id, self.keys.clone(), self.ring.clone())
+            .map_err(StoreError::io("preparing to read", ""))
+    }
+
+    /// Makes records as this repository stores them.
+    pub(crate) fn new_sealer(&self) -> Result<Sealer, StoreError> {
+        new_sealer(self.id, self.options.zstd_level, &self.ring)
+    }
+
+    /// Epoch under which segments are written now; 0: not encrypted.
+    pub(crate) fn epoch(&self) -> u32 {
+        self.ring.latest().unwrap_or(0)
     }
 
     fn file(&self, serial: u32) -> Result<Arc<dyn crate::storage::Read>, StoreError> {
@@ -143,12 +159,24 @@ fn name_of(kind: Kind) -> &'static str {
         Kind::Node => "map node",
         Kind::Manifest => "manifest",
         Kind::File => "file",
+        Kind::Reach => "reach",
     }
 }
 
-pub(crate) fn new_sealer(level: i32) -> Result<Sealer, StoreError> {
-    Sealer::new(level)
-        .map_err(|source: io::Error| StoreError::io("preparing to compress for", "")(source))
+fn new_sealer(id: RepositoryId, level: i32, ring: &KeyRing) -> Result<Sealer, StoreError> {
+    let mut sealer =
+        Sealer::new(id, level).map_err(StoreError::io("preparing to compress for", ""))?;
+    if let Some(epoch) = ring.latest() {
+        let nonces: Nonces = Box::new(|| {
+            let mut nonce = [0; format::cipher::NONCE];
+            getrandom::fill(&mut nonce).map_err(io::Error::from)?;
+            Ok(nonce)
+        });
+        sealer
+            .encrypt(ring, epoch, nonces)
+            .map_err(|source| StoreError::Damaged { what: layout::epoch(epoch), source })?;
+    }
+    Ok(sealer)
 }
 
 /// Buffers and context for reading records, used again and again.

@@ -5,7 +5,6 @@ use crate::core::locked;
 use crate::map::{Build, MapReader, Written};
 use crate::point::PointState;
 use crate::repo::Inner;
-use crate::segment::Record;
 use block::Grid;
 use format::codec::Sealer;
 use format::manifest::DiskEntry;
@@ -122,7 +121,7 @@ impl Task {
                 count(&counters.deduplicated, 1);
                 place
             }
-            None => self.store(point, sealer, id, length)?,
+            None => self.store(point, sealer, id)?,
         };
         self.disk.write(self.cell, Below::Chunk { length, id, place });
         Ok(())
@@ -133,17 +132,18 @@ impl Task {
         point: &Arc<PointState>,
         sealer: &mut Sealer,
         id: model::ChunkId,
-        plain_length: u32,
     ) -> Result<format::Place, StoreError> {
-        let sealed = sealer.seal(&self.bytes).map_err(StoreError::io("compressing for", ""))?;
+        let sealed = sealer
+            .set_level(point.zstd_level)
+            .and_then(|()| sealer.seal(Kind::Chunk, id, &self.bytes))
+            .map_err(StoreError::io("compressing for", ""))?;
         let stored = (sealed.stored.len() + RECORD_HEADER) as u64;
         let mut data = locked(&point.data);
         if let Some(&place) = locked(&point.unsealed).get(&id) {
             count(&self.disk.counters.deduplicated, 1); // another worker was faster
             return Ok(place);
         }
-        let record = Record { kind: Kind::Chunk, id, plain_length, sealed };
-        let place = data.append(point, &record)?;
+        let place = data.append(point, &sealed)?;
         locked(&point.unsealed).insert(id, place);
         count(&self.disk.counters.new_chunks, 1);
         count(&self.disk.counters.new_bytes, self.bytes.len() as u64);
@@ -218,11 +218,14 @@ impl DiskWriter {
         draft: DiskDraft,
         finished: Arc<Mutex<Vec<DiskEntry>>>,
     ) -> Result<Self, StoreError> {
-        let chunk_size = u64::from(inner.core.options.chunk_size);
+        let chunk_size = u64::from(point.chunk_size);
         let grid = Grid::new(draft.identity.capacity, chunk_size)
             .filter(|grid| grid.cells() > 0)
             .ok_or_else(|| StoreError::misuse("a disk without any bytes"))?;
-        let parent = draft.parent.map(|parent| open_parent(&inner, &draft, parent)).transpose()?;
+        let parent = draft
+            .parent
+            .map(|parent| open_parent(&inner, &draft, parent, point.chunk_size))
+            .transpose()?;
         let state = DiskState {
             parent,
             written: Mutex::default(),
@@ -286,6 +289,7 @@ impl DiskWriter {
             read: self.draft.mode.clone(),
             transport: self.draft.transport,
             map,
+            reach: None,
             data_bytes: self.data_bytes(old, &written)?,
         };
         locked(&self.finished).push(entry);
@@ -326,6 +330,7 @@ fn open_parent(
     inner: &Arc<Inner>,
     draft: &DiskDraft,
     parent: ParentDisk,
+    chunk_size: u32,
 ) -> Result<MapReader, StoreError> {
     let manifest = inner.manifest(parent.point)?;
     let disk = manifest.disks.get(parent.disk).ok_or_else(|| StoreError::NotFound {
@@ -337,7 +342,14 @@ fn open_parent(
             "the disk has {new} bytes and its parent {old}: make a full backup"
         )));
     }
-    let shape = Shape::new(new.div_ceil(u64::from(inner.core.options.chunk_size)));
+    if manifest.chunk_size != chunk_size {
+        return Err(StoreError::misuse(format!(
+            "the recovery point has chunks of {chunk_size} bytes and its parent of {}: make a \
+             full backup",
+            manifest.chunk_size
+        )));
+    }
+    let shape = Shape::new(new.div_ceil(u64::from(chunk_size)));
     MapReader::new(Arc::clone(&inner.core), shape, disk.map)
 }
 

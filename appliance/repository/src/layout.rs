@@ -2,6 +2,8 @@
 
 pub(crate) const HEADER: &str = "repository";
 pub(crate) const SEGMENTS: &str = "segments";
+pub(crate) const KEYS: &str = "keys";
+pub(crate) const MASTER: &str = "keys/master";
 pub(crate) const LEDGER: &str = "ledger";
 pub(crate) const LEAVES: &str = "ledger/leaves";
 pub(crate) const HEAD: &str = "ledger/head";
@@ -20,6 +22,10 @@ pub(crate) fn open(serial: u32) -> String {
 
 pub(crate) fn sealed(serial: u32) -> String {
     format!("{SEGMENTS}/{serial:08x}.segment")
+}
+
+pub(crate) fn epoch(number: u32) -> String {
+    format!("{KEYS}/{number:08x}")
 }
 
 pub(crate) fn torn(size: u64) -> String {

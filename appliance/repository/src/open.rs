@@ -9,14 +9,17 @@ use crate::pipeline::{Carrier, Idle};
 use crate::segment::make_immutable;
 use crate::storage::{self, Storage};
 use crate::{Options, StoreError, layout};
-use format::footer::{Footer, TRAILER_BYTES, Trailer};
+use format::FormatError;
+use format::footer::Footer;
 use format::header::{RepositoryHeader, RepositoryId};
+use format::keys::{KeyEncryptionKey, Secret};
 use format::record::Kind;
-use format::{BLOCK, FormatError};
+use format::trailer::{ReadError, Trailer};
 use ledger::{Event, Leaf, Tail};
 use model::{ErrorKind, RetentionTime, WallTime};
 use retention::Now;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 
@@ -40,6 +43,19 @@ pub struct Recovery {
     pub header_damaged: bool,
     /// Where the retention clock goes on.
     pub clock: RetentionTime,
+}
+
+/// A repository that was created.
+pub struct Created {
+    /// Of an encrypted one: opens it when the key that was given at creation is lost. It is not
+    /// stored and cannot be shown again.
+    pub recovery_key: Option<KeyEncryptionKey>,
+}
+
+impl fmt::Debug for Created {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Created").field("encrypted", &self.recovery_key.is_some()).finish()
+    }
 }
 
 /// An open segment that was removed.
@@ -77,19 +93,19 @@ pub(crate) fn create(
     storage: &Arc<dyn Storage>,
     options: &Options,
     wall: WallTime,
-) -> Result<(), StoreError> {
+) -> Result<Created, StoreError> {
     options.check()?;
     for path in ["", layout::SEGMENTS, layout::LEDGER] {
         storage.create_dir(path).map_err(StoreError::io("creating", path))?;
     }
     take_lock(&**storage)?;
     clear_half_made(&**storage)?;
-    let header = RepositoryHeader {
-        id: RepositoryId(crate::repo::random()?),
-        secret: crate::repo::random()?,
-        chunk_size: options.chunk_size,
-        created: wall,
+    let id = RepositoryId(crate::repo::random()?);
+    let (secret, recovery_key) = match &options.encryption {
+        None => (Some(Secret::new(&crate::repo::random()?)), None),
+        Some(kek) => (None, Some(crate::keys::create(&**storage, id, kek)?)),
     };
+    let header = RepositoryHeader { id, secret, chunk_size: options.chunk_size, created: wall };
     let bounds = ledger::event::LockBounds { min_seconds: 0, max_seconds: u64::MAX };
     let event = Event::Created {
         repository: header.id.to_string(),
@@ -100,7 +116,8 @@ pub(crate) fn create(
     let first = Leaf::new(RetentionTime(wall.0), wall, event);
     LedgerFile::create(storage, header.id.0, &first)?;
     storage::replace(&**storage, layout::HEADER, &header.encode())
-        .map_err(StoreError::io("writing", layout::HEADER))
+        .map_err(StoreError::io("writing", layout::HEADER))?;
+    Ok(Created { recovery_key })
 }
 
 /// Removes what a creation left that did not come to its end; refuses anything else.
@@ -113,9 +130,15 @@ fn clear_half_made(storage: &dyn Storage) -> Result<(), StoreError> {
     if foreign || !list(layout::SEGMENTS)?.is_empty() {
         return Err(directory(storage, "the directory is not empty", ErrorKind::Refused));
     }
-    for (name, _) in list(layout::LEDGER)? {
-        let path = format!("{}/{name}", layout::LEDGER);
-        storage.remove(&path).map_err(StoreError::io("removing", path))?;
+    for directory in [layout::LEDGER, layout::KEYS] {
+        let files = match storage.list(directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            files => files.map_err(StoreError::io("listing", directory))?,
+        };
+        for (name, _) in files {
+            let path = format!("{directory}/{name}");
+            storage.remove(&path).map_err(StoreError::io("removing", path))?;
+        }
     }
     Ok(())
 }
@@ -130,6 +153,7 @@ pub(crate) fn open(
     let options = Options { chunk_size: header.chunk_size, ..options.clone() };
     options.check()?;
     take_lock(&*storage)?;
+    let (keys, ring) = crate::keys::open(&*storage, &header, options.encryption.as_ref())?;
     let (ledger, leaves, tail) = LedgerFile::open(&storage, header.id.0)?;
     if let Tail::Torn { bytes, .. } = tail {
         recovery.torn_ledger_bytes = bytes;
@@ -151,7 +175,8 @@ pub(crate) fn open(
     let core = Core::new(Parts {
         storage,
         id: header.id,
-        keys: header.keys(),
+        keys,
+        ring,
         carrier,
         catalog,
         index: scan.index,
@@ -249,7 +274,9 @@ impl Scan {
             .open(&name)
             .map_err(StoreError::io("opening", &*name))
             .and_then(|file| read_footer(&*file, &name, known))
-            .and_then(|(footer, segment)| {
+            .and_then(|Read { footer, segment, warning, .. }| {
+                let damage = warning.map(|what| DamagedSegment { serial, what });
+                recovery.damaged.extend(damage);
                 let right = (footer.repository, footer.serial) == (header.id, serial);
                 let problem = "it belongs to another segment".to_owned();
                 let foreign = FormatError::Corrupt { what: "segment footer", problem };
@@ -294,30 +321,37 @@ impl Scan {
     }
 }
 
-/// The footer of a sealed segment, checked against what the ledger says of it. The blocks between
-/// footer and trailer must be zeros.
+/// What [`read_footer`] found.
+pub(crate) struct Read {
+    pub(crate) trailer: Trailer,
+    pub(crate) footer: Footer,
+    pub(crate) segment: Segment,
+    /// Something that is wrong and does not matter yet.
+    pub(crate) warning: Option<String>,
+}
+
+/// The footer of a sealed segment, checked against what the ledger says of it. The bytes between
+/// the footer and the next block must be zeros.
 pub(crate) fn read_footer(
     file: &dyn storage::Read,
     name: &str,
     known: Option<&Segment>,
-) -> Result<(Footer, Segment), StoreError> {
+) -> Result<Read, StoreError> {
     let io = |error| StoreError::io("reading", name)(error);
     let damaged = |source| StoreError::Damaged { what: name.to_owned(), source };
     let corrupt = |problem: &str| {
         damaged(FormatError::Corrupt { what: "segment", problem: problem.to_owned() })
     };
     let length = file.length().map_err(io)?;
-    let trailer_at = length
-        .checked_sub(TRAILER_BYTES as u64)
-        .filter(|_| length.is_multiple_of(BLOCK as u64))
-        .ok_or_else(|| corrupt("its length is impossible"))?;
-    let mut last = [0; TRAILER_BYTES];
-    file.read(trailer_at, &mut last).map_err(io)?;
-    let trailer = Trailer::decode(&last, length).map_err(damaged)?;
+    let (trailer, copies) = Trailer::read(length, |offset, bytes| file.read(offset, bytes))
+        .map_err(|error| match error {
+            ReadError::Read(error) => io(error),
+            ReadError::Format(source) => damaged(source),
+        })?;
     if known.is_some_and(|known| known.seal != trailer.seal || known.bytes != length) {
         return Err(corrupt("it is not the segment that the ledger names"));
     }
-    let between = usize::try_from(trailer_at - trailer.footer_offset)
+    let between = usize::try_from(trailer.geometry.protected_length() - trailer.footer_offset)
         .map_err(|_| corrupt("its footer is too long"))?;
     let mut bytes = vec![0; between];
     file.read(trailer.footer_offset, &mut bytes).map_err(io)?;
@@ -325,7 +359,7 @@ pub(crate) fn read_footer(
     let (footer, zeros) =
         bytes.split_at_checked(footer_length).ok_or_else(|| corrupt("its footer is cut off"))?;
     if zeros.iter().any(|&byte| byte != 0) {
-        return Err(corrupt("a byte between footer and trailer is not zero"));
+        return Err(corrupt("a byte behind the footer is not zero"));
     }
     let footer = Footer::decode(footer, &trailer).map_err(damaged)?;
     let segment = Segment {
@@ -334,5 +368,6 @@ pub(crate) fn read_footer(
         seal: trailer.seal,
         recorded: known.is_some(),
     };
-    Ok((footer, segment))
+    let warning = (!copies.last).then(|| "its last block is wrong; its copy was used".to_owned());
+    Ok(Read { trailer, footer, segment, warning })
 }

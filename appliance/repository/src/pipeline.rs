@@ -9,7 +9,7 @@
 //! functions are called in place, in the same order: what tests cut the power of.
 
 use crate::StoreError;
-use crate::core::{locked, new_sealer};
+use crate::core::locked;
 use crate::disk::Task;
 use crate::point::PointState;
 use crate::segment::{Closing, SegmentFile};
@@ -180,8 +180,8 @@ impl Threads {
         let mut threads = Self { carrier: Arc::clone(core), workers, handles: Vec::new() };
         let Some(ends) = idle.0 else { return Ok(threads) };
         for number in 0..workers {
-            let (tasks, level) = (ends.tasks.clone(), core.options.zstd_level);
-            let mut sealer = new_sealer(level)?;
+            let tasks = ends.tasks.clone();
+            let mut sealer = core.new_sealer()?;
             threads.spawn(format!("repo-worker-{number}"), move || {
                 each(&tasks, |point, task| run_task(&point, task, &mut sealer));
             })?;

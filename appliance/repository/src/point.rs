@@ -3,10 +3,10 @@
 use crate::core::{Core, locked};
 use crate::disk::{DiskDraft, DiskWriter};
 use crate::map::NodeSink;
+use crate::options::check_level;
 use crate::repo::Inner;
-use crate::segment::{Done, Record, Stream};
+use crate::segment::{Done, Stream};
 use crate::{Lock, RecoveryPoint, StoreError, layout};
-use format::codec::Sealer;
 use format::manifest::{DiskEntry, FileEntry, Manifest, RecordRef};
 use format::map::Node;
 use format::record::Kind;
@@ -34,11 +34,18 @@ pub struct PointDraft {
     pub consistency: Consistency,
     /// When the run began.
     pub started: WallTime,
+    /// Bytes of a cell; `None`: the repository's. A parent must have the same.
+    pub chunk_size: Option<u32>,
+    /// Level of zstd, 1 to 19; `None`: the repository's.
+    pub zstd_level: Option<i32>,
 }
 
 /// What the threads that work for one point share.
 pub(crate) struct PointState {
     pub(crate) core: Arc<Core>,
+    /// Bytes of a cell.
+    pub(crate) chunk_size: u32,
+    pub(crate) zstd_level: i32,
     /// The stream of chunks.
     pub(crate) data: Mutex<Stream>,
     /// Where the chunks lie that are in segments of this point not sealed yet. Taken alone or
@@ -78,9 +85,15 @@ struct Segments {
 }
 
 impl PointState {
-    fn new(core: Arc<Core>) -> Self {
-        Self {
+    fn new(core: Arc<Core>, draft: &PointDraft) -> Result<Self, StoreError> {
+        let chunk_size = draft.chunk_size.unwrap_or(core.options.chunk_size);
+        let zstd_level = draft.zstd_level.unwrap_or(core.options.zstd_level);
+        core.options.check_chunk_size(chunk_size)?;
+        check_level(zstd_level)?;
+        Ok(Self {
             core,
+            chunk_size,
+            zstd_level,
             data: Mutex::new(Stream::new(Class::Data)),
             unsealed: Mutex::default(),
             metadata: Mutex::new(Stream::new(Class::Metadata)),
@@ -90,7 +103,7 @@ impl PointState {
             changed: Condvar::new(),
             segments: Mutex::default(),
             new_bytes: AtomicU64::new(0),
-        }
+        })
     }
 
     /// Remembers the first error; nothing more is done for the point.
@@ -202,14 +215,15 @@ impl PointState {
         id: ChunkId,
         plain: &[u8],
     ) -> Result<RecordRef, StoreError> {
-        let plain_length = u32::try_from(plain.len())
-            .ok()
-            .filter(|&length| (1..=RECORD_MAX).contains(&(length as usize)))
-            .ok_or_else(|| StoreError::misuse(format!("a record of {} bytes", plain.len())))?;
-        let mut sealer: std::sync::MutexGuard<'_, Sealer> = locked(&self.core.sealer);
-        let sealed = sealer.seal(plain).map_err(StoreError::io("compressing for", ""))?;
-        let record = Record { kind, id, plain_length, sealed };
-        let place = locked(&self.metadata).append(self, &record)?;
+        if !(1..=RECORD_MAX).contains(&plain.len()) {
+            return Err(StoreError::misuse(format!("a record of {} bytes", plain.len())));
+        }
+        let mut sealer = locked(&self.core.sealer);
+        let sealed = sealer
+            .set_level(self.zstd_level)
+            .and_then(|()| sealer.seal(kind, id, plain))
+            .map_err(StoreError::io("compressing for", ""))?;
+        let place = locked(&self.metadata).append(self, &sealed)?;
         Ok(RecordRef { id, place })
     }
 
@@ -266,7 +280,7 @@ impl PointWriter {
     pub(crate) fn new(inner: Arc<Inner>, draft: PointDraft) -> Result<Self, StoreError> {
         inner.core.check_space()?;
         let id = RecoveryPointId(crate::repo::random()?);
-        let state = Arc::new(PointState::new(Arc::clone(&inner.core)));
+        let state = Arc::new(PointState::new(Arc::clone(&inner.core), &draft)?);
         Ok(Self {
             inner,
             state,
@@ -351,7 +365,7 @@ impl PointWriter {
             consistency: self.draft.consistency,
             started: self.draft.started,
             finished: now.wall,
-            chunk_size: self.inner.core.options.chunk_size,
+            chunk_size: self.state.chunk_size,
             disks: std::mem::take(&mut *locked(&self.disks)),
             files: std::mem::take(&mut self.files),
         }

@@ -24,6 +24,7 @@ pub struct DiskReader {
     inner: Arc<Inner>,
     map: MapReader,
     grid: Grid,
+    chunk_size: u64,
     capacity: u64,
     last: Mutex<Last>,
     _pin: PinnedPoint,
@@ -47,7 +48,8 @@ impl DiskReader {
             what: format!("disk {disk} of recovery point {point}"),
         })?;
         let capacity = entry.identity.capacity;
-        let grid = Grid::new(capacity, u64::from(inner.core.options.chunk_size))
+        let chunk_size = u64::from(manifest.chunk_size);
+        let grid = Grid::new(capacity, chunk_size)
             .ok_or_else(|| StoreError::misuse("a grid that does not exist"))?;
         let map = MapReader::new(Arc::clone(&inner.core), Shape::new(grid.cells()), entry.map)?;
         let last = Last { scratch: Scratch::new(&inner.core)?, cell: None };
@@ -55,6 +57,7 @@ impl DiskReader {
             inner: Arc::clone(inner),
             map,
             grid,
+            chunk_size,
             capacity,
             last: Mutex::new(last),
             _pin: pin,
@@ -145,7 +148,7 @@ impl ReadAt for DiskReader {
         let mut filled = 0;
         while filled < buffer.len() {
             let at = offset + filled as u64;
-            let cell = at / u64::from(self.inner.core.options.chunk_size);
+            let cell = at / self.chunk_size;
             let range = self.grid.range(cell).expect("within the disk, checked above");
             let count =
                 usize::try_from(range.end() - at).unwrap_or(usize::MAX).min(buffer.len() - filled);

@@ -3,7 +3,7 @@
 use crate::catalog::{RecoveryPoint, Verified};
 use crate::core::{Core, Scratch, locked, wanted};
 use crate::delete::Deleted;
-use crate::open::Recovery;
+use crate::open::{Created, Recovery};
 use crate::pipeline::Threads;
 use crate::point::{PointDraft, PointWriter};
 use crate::reader::DiskReader;
@@ -41,7 +41,7 @@ pub struct Stats {
     pub index_bytes: u64,
     /// Free bytes of the file system.
     pub free: u64,
-    /// Bytes of a cell.
+    /// Bytes of a cell unless a point says otherwise.
     pub chunk_size: u32,
 }
 
@@ -53,8 +53,9 @@ pub(crate) struct Inner {
 
 impl Repository {
     /// Makes a new repository in `dir`, which must not hold one. `wall` is where the retention
-    /// clock begins: check it, it cannot be changed afterwards.
-    pub fn create(dir: &Path, options: &Options, wall: WallTime) -> Result<(), StoreError> {
+    /// clock begins: check it, it cannot be changed afterwards. With `options.encryption` the
+    /// repository is encrypted, and its recovery key is given back: now and never again.
+    pub fn create(dir: &Path, options: &Options, wall: WallTime) -> Result<Created, StoreError> {
         let storage = Directory::new(dir.to_owned(), options.immutable);
         crate::open::create(&(Arc::new(storage) as Arc<dyn Storage>), options, wall)
     }
@@ -240,14 +241,7 @@ pub(crate) fn read_manifest(
     let wanted = wanted(Kind::Manifest, reference.id, reference.place);
     core.read_record(&wanted, &mut scratch)?;
     let decoded = Manifest::decode(&scratch.plain);
-    let manifest =
-        decoded.map_err(|source| StoreError::Damaged { what: "a manifest".into(), source })?;
-    if manifest.chunk_size != core.options.chunk_size {
-        let problem = format!("chunk size {}", manifest.chunk_size);
-        let source = format::FormatError::Corrupt { what: "manifest", problem };
-        return Err(StoreError::Damaged { what: "a manifest".into(), source });
-    }
-    Ok(manifest)
+    decoded.map_err(|source| StoreError::Damaged { what: "a manifest".into(), source })
 }
 
 /// A point that cannot be deleted while this lives.

@@ -7,17 +7,17 @@ use crate::point::PointState;
 use crate::storage::{Append, Immutable};
 use crate::{StoreError, layout};
 use format::codec::Sealed;
-use format::footer::{Entry, Footer, tail_bytes};
-use format::record::{Kind, RecordHeader};
+use format::footer::{Entry, Footer, sealed_bytes};
+use format::parity::ParityWriter;
+use format::record::RecordHeader;
 use format::segment::{Class, SegmentHeader};
 use format::{BLOCK, Place};
-use model::ChunkId;
 use std::sync::{Arc, Mutex};
 
 /// Bytes that are written with one call.
 const WRITE: usize = 4 << 20;
 
-/// An open segment's file and the hash of what was written to it.
+/// An open segment's file, the hash of what was written to it, and its parity.
 pub(crate) struct SegmentFile {
     pub(crate) serial: u32,
     state: Mutex<FileState>,
@@ -26,7 +26,7 @@ pub(crate) struct SegmentFile {
 struct FileState {
     file: Box<dyn Append>,
     hasher: blake3::Hasher,
-    length: u64,
+    parity: ParityWriter,
 }
 
 impl SegmentFile {
@@ -35,7 +35,7 @@ impl SegmentFile {
         let serial = core.take_serial()?;
         let name = layout::open(serial);
         let file = core.storage.create(&name).map_err(StoreError::io("creating", name))?;
-        let state = FileState { file, hasher: blake3::Hasher::new(), length: 0 };
+        let state = FileState { file, hasher: blake3::Hasher::new(), parity: ParityWriter::new() };
         Ok(Self { serial, state: Mutex::new(state) })
     }
 
@@ -44,7 +44,7 @@ impl SegmentFile {
         core.check_space()?;
         let mut state = locked(&self.state);
         state.hasher.update(bytes);
-        state.length += bytes.len() as u64;
+        state.parity.write(bytes);
         state.file.append(bytes).map_err(StoreError::io("writing", layout::open(self.serial)))
     }
 }
@@ -64,53 +64,72 @@ pub(crate) struct Done {
     pub(crate) entries: Vec<Entry>,
 }
 
+/// Everything that follows the data of a segment, and what it makes of the whole.
+struct Tail {
+    bytes: Vec<u8>,
+    seal: [u8; 32],
+    length: u64,
+    /// BLAKE3 of the whole file.
+    hash: blake3::Hash,
+}
+
 impl Closing {
-    /// Footer, sync, read back, read-only, rename, directory sync, immutable.
+    /// Footer, parity, tables, trailers; sync, read back, read-only, rename, directory sync,
+    /// immutable.
     pub(crate) fn seal(self, core: &Core) -> Result<Done, StoreError> {
-        let serial = self.file.serial;
+        let Self { file, class, plain_bytes, mut entries } = self;
+        let serial = file.serial;
         let (open, sealed) = (layout::open(serial), layout::sealed(serial));
-        let mut state = locked(&self.file.state);
-        let data_hash = *state.hasher.finalize().as_bytes();
+        let mut state = locked(&file.state);
         let mut footer = Footer {
             repository: core.id,
             serial,
-            class: self.class,
-            data_length: state.length,
-            data_hash,
-            plain_bytes: self.plain_bytes,
-            entries: self.entries,
+            class,
+            cohort: 0,
+            epoch: core.epoch(),
+            data_length: state.parity.length(),
+            data_hash: *state.hasher.finalize().as_bytes(),
+            plain_bytes,
+            entries: std::mem::take(&mut entries),
         };
-        let (tail, seal) = footer.encode();
-        state.file.append(&tail).map_err(StoreError::io("writing", &*open))?;
+        let tail = make_tail(&mut footer, &mut state)?;
+        state.file.append(&tail.bytes).map_err(StoreError::io("writing", &*open))?;
         state.file.sync().map_err(StoreError::io("syncing", &*open))?;
-        read_back(core, serial, &footer, &tail)?;
+        read_back(core, serial, &tail)?;
         core.storage.make_read_only(&open).map_err(StoreError::io("protecting", &*open))?;
         core.storage.rename(&open, &sealed).map_err(StoreError::io("renaming", &*open))?;
         let synced = core.storage.sync_dir(layout::SEGMENTS);
         synced.map_err(StoreError::io("syncing", layout::SEGMENTS))?;
         make_immutable(core, serial)?;
-        let bytes = footer.data_length + tail.len() as u64;
-        let segment = crate::catalog::Segment { class: self.class, bytes, seal, recorded: false };
+        let Tail { seal, length, .. } = tail;
+        let segment = crate::catalog::Segment { class, bytes: length, seal, recorded: false };
         Ok(Done { serial, segment, entries: footer.entries })
     }
 }
 
-fn read_back(core: &Core, serial: u32, footer: &Footer, tail: &[u8]) -> Result<(), StoreError> {
+fn make_tail(footer: &mut Footer, state: &mut FileState) -> Result<Tail, StoreError> {
+    let encoded = footer.encode();
+    let mut parity = std::mem::take(&mut state.parity);
+    parity.write(&encoded.bytes);
+    let protection = parity.finish().ok_or_else(too_long)?;
+    let behind = footer.trailer(&encoded, &protection).tail(&protection);
+    let (seal, length) = (encoded.seal, protection.geometry.file_length());
+    let mut bytes = encoded.bytes;
+    bytes.extend_from_slice(&behind);
+    state.hasher.update(&bytes);
+    Ok(Tail { bytes, seal, length, hash: state.hasher.finalize() })
+}
+
+fn read_back(core: &Core, serial: u32, tail: &Tail) -> Result<(), StoreError> {
     let mut hasher = blake3::Hasher::new();
-    let mut left = footer.data_length;
-    let mut found_tail = Vec::with_capacity(tail.len());
+    let mut length = 0;
     let mut sink = |piece: &[u8]| {
-        let data = usize::try_from(left).unwrap_or(usize::MAX).min(piece.len());
-        hasher.update(&piece[..data]);
-        left -= data as u64;
-        // A file that is longer than it should be must not fill the memory.
-        let room = (tail.len() + 1).saturating_sub(found_tail.len());
-        let rest = &piece[data..];
-        found_tail.extend_from_slice(&rest[..rest.len().min(room)]);
+        hasher.update(piece);
+        length += piece.len() as u64;
     };
     let open = layout::open(serial);
     core.storage.read_back(&open, &mut sink).map_err(StoreError::io("reading back", open))?;
-    if *hasher.finalize().as_bytes() == footer.data_hash && found_tail == tail {
+    if hasher.finalize() == tail.hash && length == tail.length {
         Ok(())
     } else {
         Err(StoreError::ReadBack { segment: serial })
@@ -144,14 +163,6 @@ struct Open {
     entries: Vec<Entry>,
 }
 
-/// A record that is ready but for its position.
-pub(crate) struct Record<'a> {
-    pub(crate) kind: Kind,
-    pub(crate) id: ChunkId,
-    pub(crate) plain_length: u32,
-    pub(crate) sealed: Sealed<'a>,
-}
-
 impl Stream {
     pub(crate) fn new(class: Class) -> Self {
         Self { class, current: None }
@@ -161,11 +172,10 @@ impl Stream {
     pub(crate) fn append(
         &mut self,
         point: &Arc<PointState>,
-        record: &Record<'_>,
+        sealed: &Sealed<'_>,
     ) -> Result<Place, StoreError> {
         let core = &point.core;
-        let stored = u32::try_from(record.sealed.stored.len()).map_err(|_| too_long())?;
-        let blocks = RecordHeader::blocks(stored);
+        let blocks = RecordHeader::blocks(sealed.header.stored_length);
         if self.current.as_ref().is_some_and(|open| !open.has_room(blocks, core)) {
             self.finish(point)?;
         }
@@ -173,7 +183,7 @@ impl Stream {
             Some(open) => open,
             none => none.insert(Open::create(point, self.class)?),
         };
-        let place = open.push(core, record, stored, blocks)?;
+        let place = open.push(sealed)?;
         if open.buffer.len() >= WRITE {
             let bytes = std::mem::replace(&mut open.buffer, core.carrier.buffer());
             let job = WriteJob::Data { file: Arc::clone(&open.file), bytes };
@@ -204,52 +214,45 @@ impl Open {
         let file = Arc::new(SegmentFile::create(core)?);
         point.opened(file.serial);
         let mut buffer = core.carrier.buffer();
-        let header = SegmentHeader { repository: core.id, serial: file.serial, class };
+        let header = SegmentHeader {
+            repository: core.id,
+            serial: file.serial,
+            class,
+            cohort: 0,
+            epoch: core.epoch(),
+        };
         buffer.extend_from_slice(&header.encode());
         Ok(Self { file, buffer, next_block: 1, plain_bytes: 0, entries: Vec::new() })
     }
 
     fn has_room(&self, blocks: u32, core: &Core) -> bool {
         let data = u64::from(self.next_block + blocks) * BLOCK as u64;
-        data + tail_bytes(self.entries.len() + 1) as u64 <= core.options.segment_size
+        sealed_bytes(data, self.entries.len() + 1)
+            .is_some_and(|bytes| bytes <= core.options.segment_size)
     }
 
-    fn push(
-        &mut self,
-        core: &Core,
-        record: &Record<'_>,
-        stored_length: u32,
-        blocks: u32,
-    ) -> Result<Place, StoreError> {
-        let sealed = &record.sealed;
+    fn push(&mut self, sealed: &Sealed<'_>) -> Result<Place, StoreError> {
         let number = u32::try_from(self.entries.len()).map_err(|_| too_long())?;
-        let header = RecordHeader {
-            repository: core.id,
-            segment: self.file.serial,
-            number,
-            kind: record.kind,
-            encoding: sealed.encoding,
-            plain_length: record.plain_length,
-            stored_length,
-            id: record.id,
-            stored_crc: sealed.stored_crc,
-        };
-        let place = Place::new(self.file.serial, self.next_block, blocks).ok_or_else(too_long)?;
+        let segment = self.file.serial;
+        let header = RecordHeader { segment, number, ..sealed.header };
+        let blocks = RecordHeader::blocks(header.stored_length);
+        let place = Place::new(segment, self.next_block, blocks).ok_or_else(too_long)?;
         self.buffer.extend_from_slice(&header.encode());
         self.buffer.extend_from_slice(sealed.stored);
         self.buffer.resize(self.buffer.len().next_multiple_of(BLOCK), 0);
         self.entries.push(Entry {
-            id: record.id,
+            id: header.id,
             block: self.next_block,
-            stored_length,
-            plain_length: record.plain_length,
+            stored_length: header.stored_length,
+            plain_length: header.plain_length,
             number,
-            kind: record.kind,
-            encoding: sealed.encoding,
-            stored_crc: sealed.stored_crc,
+            kind: header.kind,
+            encoding: header.encoding,
+            encrypted: header.encryption.is_some(),
+            stored_crc: header.stored_crc,
         });
         self.next_block += blocks;
-        self.plain_bytes += u64::from(record.plain_length);
+        self.plain_bytes += u64::from(header.plain_length);
         Ok(place)
     }
 }

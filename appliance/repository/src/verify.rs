@@ -9,6 +9,7 @@ use crate::repo::{Inner, PinnedPoint};
 use crate::{StoreError, layout};
 use format::manifest::{DiskEntry, Manifest, RecordRef};
 use format::map::{Below, FAN_OUT, Shape};
+use format::parity::check_frame as check_frame_of;
 use format::record::Kind;
 use format::segment::SegmentHeader;
 use format::{BLOCK, Place};
@@ -306,13 +307,26 @@ fn check_frame(
 ) -> Result<(), StoreError> {
     let what = || layout::sealed(serial);
     let damaged = |source| StoreError::Damaged { what: what(), source };
+    let corrupt = |problem| format::FormatError::Corrupt { what: "segment", problem };
     let mut block = vec![0; BLOCK];
     core.read_raw(serial, 0, &mut block)?;
     let header = SegmentHeader::decode(&block).map_err(damaged)?;
     if (header.repository, header.serial, header.class) != (core.id, serial, segment.class) {
-        let problem = "it belongs to another segment".to_owned();
-        return Err(damaged(format::FormatError::Corrupt { what: "segment header", problem }));
+        return Err(damaged(corrupt("it belongs to another segment".to_owned())));
     }
     let file = core.storage.open(&what()).map_err(StoreError::io("opening", what()))?;
-    crate::open::read_footer(&*file, &what(), Some(segment)).map(|_| ())
+    let read = crate::open::read_footer(&*file, &what(), Some(segment))?;
+    if (header.cohort, header.epoch) != (read.footer.cohort, read.footer.epoch) {
+        return Err(damaged(corrupt("header and footer differ".to_owned())));
+    }
+    let found = check_frame_of(&read.trailer, |offset, bytes| file.read(offset, bytes))
+        .map_err(StoreError::io("reading", what()))?;
+    if found.is_whole() {
+        return Ok(());
+    }
+    let first = found.wrong.first().map_or_else(String::new, |block| {
+        format!(", the first one at byte {}", u64::from(*block) * BLOCK as u64)
+    });
+    let problem = format!("{} blocks behind the data are wrong{first}", found.wrong.len());
+    Err(damaged(corrupt(problem)))
 }

@@ -63,6 +63,8 @@ impl Store for Locked {
                 run: draft.run,
                 consistency: draft.consistency,
                 started: draft.started,
+                chunk_size: None,
+                zstd_level: None,
             })
             .map_err(port("beginning a recovery point"))?;
         Ok(Point { writer, lock: self.lock })

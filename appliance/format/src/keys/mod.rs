@@ -112,7 +112,6 @@ impl Secret {
         Self(secret(bytes))
     }
 
-    #[allow(dead_code)] // for records of format 2, which follow
     pub(crate) fn bytes(&self) -> &[u8; 32] {
         &self.0
     }

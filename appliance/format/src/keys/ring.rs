@@ -29,7 +29,6 @@ impl KeyRing {
         self.epochs.last_key_value().map(|(&epoch, _)| epoch)
     }
 
-    #[allow(dead_code)] // for records of format 2, which follow
     pub(crate) fn get(&self, epoch: u32) -> Option<&Arc<Cipher>> {
         self.epochs.get(&epoch)
     }

@@ -35,16 +35,33 @@ impl Checked {
 /// Memory: the table (at most 4 MiB) and one read.
 pub fn check<E>(
     trailer: &Trailer,
+    read: impl FnMut(u64, &mut [u8]) -> Result<(), E>,
+) -> Result<Checked, E> {
+    check_from(trailer, 0, read)
+}
+
+/// The same for everything behind the data: footer, tables, parity and trailers. `proven` says
+/// only that the footer hashes to the seal.
+pub fn check_frame<E>(
+    trailer: &Trailer,
+    read: impl FnMut(u64, &mut [u8]) -> Result<(), E>,
+) -> Result<Checked, E> {
+    check_from(trailer, trailer.footer_offset, read)
+}
+
+fn check_from<E>(
+    trailer: &Trailer,
+    start: u64,
     mut read: impl FnMut(u64, &mut [u8]) -> Result<(), E>,
 ) -> Result<Checked, E> {
     let geometry = trailer.geometry;
     let (table, tables) = load_table(trailer, &mut read)?;
     let expected = trailer.encode();
-    let mut proof = Proof::new(trailer);
+    let mut proof = Proof::new(trailer, start);
     let mut wrong = Vec::new();
     let file = usize::try_from(geometry.file_length()).unwrap_or(PIECE);
     let mut piece = vec![0; file.min(PIECE)];
-    let mut at = 0;
+    let mut at = start;
     while at < geometry.file_length() {
         let left = usize::try_from(geometry.file_length() - at).unwrap_or(PIECE);
         let piece = &mut piece[..left.min(PIECE)];
@@ -113,6 +130,8 @@ fn same_as_table(table: &[u8], within: u64, block: &[u8]) -> bool {
 pub(super) struct Proof<'a> {
     trailer: &'a Trailer,
     at: u64,
+    /// The data has been given, and not only what lies behind it.
+    with_data: bool,
     data: blake3::Hasher,
     footer: blake3::Hasher,
     head: Vec<u8>,
@@ -120,10 +139,12 @@ pub(super) struct Proof<'a> {
 }
 
 impl<'a> Proof<'a> {
-    pub(super) fn new(trailer: &'a Trailer) -> Self {
+    /// For the bytes from `start` on: 0, or the offset of the footer.
+    pub(super) fn new(trailer: &'a Trailer, start: u64) -> Self {
         Self {
             trailer,
-            at: 0,
+            at: start,
+            with_data: start == 0,
             data: blake3::Hasher::new(),
             footer: blake3::Hasher::new(),
             head: Vec::new(),
@@ -150,8 +171,9 @@ impl<'a> Proof<'a> {
     }
 
     pub(super) fn holds(&self) -> bool {
+        let data_hash = self.data.finalize();
         *self.footer.finalize().as_bytes() == self.trailer.seal
-            && self.head.get(DATA_HASH_AT) == Some(self.data.finalize().as_bytes())
+            && (!self.with_data || self.head.get(DATA_HASH_AT) == Some(data_hash.as_bytes()))
             && self.padding_is_zero
     }
 }

@@ -22,7 +22,7 @@ pub mod geometry;
 pub mod repair;
 pub mod writer;
 
-pub use check::{Checked, check};
+pub use check::{Checked, check, check_frame};
 pub use geometry::{Geometry, Zone};
 pub use repair::{RepairError, Repaired, repair};
 pub use writer::{ParityWriter, Protection};

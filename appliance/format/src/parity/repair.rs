@@ -54,7 +54,7 @@ pub fn repair<E: Error>(
 ) -> Result<Repaired, RepairError<E>> {
     let geometry = trailer.geometry;
     let (table, _) = load_table(trailer, &mut read)?;
-    let mut proof = Proof::new(trailer);
+    let mut proof = Proof::new(trailer, 0);
     let mut writer = ParityWriter::new();
     let (mut data, mut parity, mut blocks) = (Vec::new(), Vec::new(), 0);
     for zone in geometry.zones() {

@@ -17,29 +17,19 @@ fn segment(data: usize) -> (Vec<u8>, Trailer) {
         repository: RepositoryId([1; 16]),
         serial: 2,
         class: Class::Data,
+        cohort: 3,
+        epoch: 0,
         data_length: data as u64,
         data_hash: *blake3::hash(&file).as_bytes(),
         plain_bytes: 0,
         entries: Vec::new(),
     };
-    let (bytes, seal) = footer.encode();
-    file.extend_from_slice(&bytes[..96]);
-    file.resize(data + BLOCK, 0);
+    let encoded = footer.encode();
+    file.extend_from_slice(&encoded.bytes);
     let mut writer = ParityWriter::new();
     writer.write(&file);
     let protection = writer.finish().unwrap();
-    let trailer = Trailer {
-        repository: footer.repository,
-        serial: 2,
-        class: Class::Data,
-        cohort: 3,
-        epoch: 0,
-        footer_offset: data as u64,
-        footer_length: 96,
-        seal,
-        geometry: protection.geometry,
-        table_hash: *blake3::hash(&protection.table).as_bytes(),
-    };
+    let trailer = footer.trailer(&encoded, &protection);
     file.extend_from_slice(&trailer.tail(&protection));
     assert_eq!(file.len() as u64, trailer.geometry.file_length());
     (file, trailer)

@@ -99,7 +99,8 @@ mod tests {
 
     #[test]
     fn lengths_and_table_are_those_of_the_geometry() {
-        let bytes: Vec<u8> = (0..ZONE + 5 * BLOCK).map(|n| (n / 7 % 251) as u8).collect();
+        let bytes: Vec<u8> =
+            (0..ZONE + 5 * BLOCK).map(|n| u8::try_from(n / 7 % 251).unwrap()).collect();
         for length in [BLOCK, 240 * BLOCK, 241 * BLOCK, ZONE - BLOCK, ZONE, ZONE + 5 * BLOCK] {
             let made = protect([&bytes[..length]]).unwrap();
             assert_eq!(made.geometry.parity_length(), made.parity.len() as u64);
@@ -118,7 +119,7 @@ mod tests {
         fn the_cuts_between_the_pieces_make_no_difference(
             blocks in 1usize..600, cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..9),
         ) {
-            let bytes: Vec<u8> = (0..blocks * BLOCK).map(|n| (n * n / 3 % 256) as u8).collect();
+            let bytes: Vec<u8> = (0..blocks * BLOCK).map(|n| u8::try_from(n * n / 3 % 256).unwrap()).collect();
             let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len())).collect();
             cuts.extend([0, bytes.len()]);
             cuts.sort_unstable();

@@ -5,6 +5,9 @@ use crate::storage::Storage;
 use crate::storage::sim::{Random, Sim};
 use crate::{Cell, Recovery, RecoveryPoint, Repository, StoreError};
 use format::BLOCK;
+use format::parity::repair;
+use format::segment::Class;
+use format::trailer::Trailer;
 use model::{ErrorKind, WallTime};
 use std::sync::Arc;
 
@@ -89,15 +92,72 @@ fn a_damaged_footer_is_reported_and_the_point_stays_readable() {
     let image: Image = (1..9).collect();
     let (sim, point) = stored(&image);
     for path in segments(&sim) {
+        let trailer = trailer(&sim, &path);
         let damaged = sim.copy();
-        damaged.flip(&path, damaged.length(&path) - 60, 1);
+        damaged.flip(&path, usize::try_from(trailer.footer_offset).unwrap() + 100, 1);
         let (repository, recovery) = open(&damaged).unwrap();
         assert_eq!(recovery.damaged.len(), 1, "{path}");
         assert!(restores(&repository, point.id, &image), "{path}");
         // A new run stores the chunks again instead of trusting that segment.
-        let (again, _) = backup(&repository, 2, &image, None, 0, at(5)).unwrap();
+        let (again, stats) = backup(&repository, 2, &image, None, 0, at(5)).unwrap();
+        assert_eq!(stats.new_chunks > 0, trailer.class == Class::Data, "{path}");
         assert!(restores(&repository, again.id, &image), "{path}");
     }
+}
+
+#[test]
+fn a_damaged_last_block_is_reported_and_its_copy_is_used() {
+    let image: Image = (1..9).collect();
+    let (sim, point) = stored(&image);
+    for path in segments(&sim) {
+        let first = usize::try_from(trailer(&sim, &path).geometry.trailers()[0]).unwrap();
+        for (at_byte, reported) in [(sim.length(&path) - 60, 1), (first + 60, 0)] {
+            let damaged = sim.copy();
+            damaged.flip(&path, at_byte, 1);
+            let (repository, recovery) = open(&damaged).unwrap();
+            assert_eq!(recovery.damaged.len(), reported, "{path} at {at_byte}");
+            assert!(restores(&repository, point.id, &image), "{path}");
+            let report = repository.verify(point.id, &mut |_| ()).unwrap();
+            assert!(!report.is_whole(), "{path} at {at_byte}: verify finds both");
+            let (_, stats) = backup(&repository, 2, &image, None, 0, at(5)).unwrap();
+            assert_eq!(stats.new_chunks, 0, "{path}: the segment is still trusted");
+        }
+    }
+}
+
+/// A sealed segment of the store, damaged in several ways, comes back byte for byte.
+#[test]
+fn a_sealed_segment_is_repaired_from_its_own_parity() {
+    let (sim, _) = stored(&(1..30).collect());
+    let mut random = Random(11);
+    for path in segments(&sim) {
+        let whole = bytes_of(&sim, &path);
+        let trailer = trailer(&sim, &path);
+        for _ in 0..20 {
+            let damaged = sim.copy();
+            damaged.flip(&path, random.below(whole.len()), 0x10);
+            damaged.flip(&path, random.below(whole.len()), 0x10);
+            let mut made = Vec::new();
+            let file = damaged.open(&path).unwrap();
+            let sink = |bytes: &[u8]| {
+                made.extend_from_slice(bytes);
+                Ok(())
+            };
+            repair(&trailer, |offset, bytes| file.read(offset, bytes), sink).unwrap();
+            assert!(made == whole, "{path}");
+        }
+    }
+}
+
+fn bytes_of(sim: &Sim, path: &str) -> Vec<u8> {
+    let mut bytes = vec![0; sim.length(path)];
+    sim.open(path).unwrap().read(0, &mut bytes).unwrap();
+    bytes
+}
+
+fn trailer(sim: &Sim, path: &str) -> Trailer {
+    let bytes = bytes_of(sim, path);
+    Trailer::decode(&bytes[bytes.len() - BLOCK..], bytes.len() as u64).unwrap()
 }
 
 #[test]

@@ -5,4 +5,6 @@ mod support;
 mod basics;
 mod crash;
 mod damage;
+mod encryption;
 mod full;
+mod profiles;

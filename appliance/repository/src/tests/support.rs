@@ -21,6 +21,7 @@ pub(crate) fn options(workers: usize) -> Options {
         workers,
         reserve_bytes: 0,
         immutable: false,
+        encryption: None,
     }
 }
 
@@ -46,6 +47,8 @@ pub(crate) fn draft(number: u8) -> PointDraft {
         run: RunId([number; 16]),
         consistency: Consistency::Crash,
         started: WallTime(0),
+        chunk_size: None,
+        zstd_level: None,
     }
 }
 

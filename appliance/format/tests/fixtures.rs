@@ -4,6 +4,8 @@
 //! `HOLDFAST_MAKE_FIXTURES=1 cargo test -p format --test fixtures` writes those that are missing;
 //! it replaces none.
 
+#![allow(clippy::unwrap_used)] // tests: a panic is their failure
+
 #[path = "fixtures/make.rs"]
 mod make;
 

@@ -3,10 +3,11 @@
 
 use crate::storage::Read;
 use crate::wire::Sealed;
-use format::footer::{Footer, TRAILER_BYTES, Trailer};
+use format::footer::Footer;
 use format::header::RepositoryId;
 use format::record::Kind;
 use format::segment::{Class, SegmentHeader};
+use format::trailer::Trailer;
 use format::{BLOCK, SEGMENT_MAX};
 use std::io;
 
@@ -38,40 +39,47 @@ pub(crate) fn trailer(
     serial: u32,
 ) -> Result<(Trailer, Sealed), InspectError> {
     let bytes = file.length()?;
-    let at = bytes
-        .checked_sub(TRAILER_BYTES as u64)
-        .filter(|_| bytes <= SEGMENT_MAX)
-        .ok_or_else(|| wrong(format!("it is {bytes} bytes long")))?;
-    let mut block = [0; TRAILER_BYTES];
-    file.read(at, &mut block)?;
-    let trailer = Trailer::decode(&block, bytes).map_err(wrong)?;
+    if bytes > SEGMENT_MAX {
+        return Err(wrong(format!("it is {bytes} bytes long")));
+    }
+    let (trailer, _) =
+        Trailer::read(bytes, |offset, buffer| file.read(offset, buffer)).map_err(wrong)?;
     if (trailer.repository, trailer.serial) != (RepositoryId(repository), serial) {
         return Err(wrong("it belongs to another repository or serial"));
     }
-    let Trailer { class, seal, .. } = trailer;
-    Ok((trailer, Sealed { class, cohort: 0, epoch: 0, bytes, seal }))
+    let Trailer { class, cohort, epoch, seal, .. } = trailer;
+    Ok((trailer, Sealed { class, cohort, epoch, bytes, seal }))
 }
 
-/// Header, trailer and footer, each held against the others. The data is not read.
+/// Header, both trailers and footer, each held against the others. The data is not read.
 pub(crate) fn inspect(
     file: &dyn Read,
     repository: [u8; 16],
     serial: u32,
 ) -> Result<Inspected, InspectError> {
     let (trailer, sealed) = trailer(file, repository, serial)?;
+    for at in trailer.geometry.trailers() {
+        let mut block = vec![0; BLOCK];
+        file.read(at, &mut block)?;
+        if Trailer::decode(&block, sealed.bytes).map_err(wrong)? != trailer {
+            return Err(wrong("its two trailers differ"));
+        }
+    }
     let mut block = vec![0; BLOCK];
     file.read(0, &mut block)?;
     let header = SegmentHeader::decode(&block).map_err(wrong)?;
-    let said = (trailer.repository, trailer.serial, trailer.class);
-    if (header.repository, header.serial, header.class) != said {
+    let SegmentHeader { repository, serial, class, cohort, epoch } = header;
+    let same = (repository, serial, class, cohort, epoch)
+        == (trailer.repository, trailer.serial, trailer.class, trailer.cohort, trailer.epoch);
+    if !same {
         return Err(wrong("its header and its trailer differ"));
     }
-    let footer = footer(file, &trailer, sealed.bytes)?;
+    let footer = footer(file, &trailer)?;
     Ok(Inspected { sealed, data_length: footer.data_length, data_hash: footer.data_hash })
 }
 
-fn footer(file: &dyn Read, trailer: &Trailer, bytes: u64) -> Result<Footer, InspectError> {
-    let padded = bytes - TRAILER_BYTES as u64 - trailer.footer_offset;
+fn footer(file: &dyn Read, trailer: &Trailer) -> Result<Footer, InspectError> {
+    let padded = trailer.geometry.protected_length() - trailer.footer_offset;
     let mut bytes = vec![0; usize::try_from(padded).map_err(wrong)?];
     file.read(trailer.footer_offset, &mut bytes)?;
     let length = usize::try_from(trailer.footer_length).map_err(wrong)?;

@@ -16,16 +16,27 @@
 //! | [`Keeper`] | one request after another |
 //! | [`LedgerReader`] | the daemon's side of the ledger; proofs |
 //! | [`Warden`], [`Local`] | how the keeper is called |
+//! | [`client`], [`line`], [`frames`], [`server`], [`service`] | the same over a Unix socket |
+//! | [`sandbox`], [`rights`], [`home`], [`clocks`] | what the process around it keeps and gives up |
 
+pub mod client;
+pub mod clocks;
 mod error;
 pub mod found;
+pub mod frames;
+pub mod home;
 mod inspect;
 mod keeper;
 pub mod layout;
 mod ledger_file;
+pub mod line;
 mod local;
 mod mirror;
 mod reader;
+pub mod rights;
+pub mod sandbox;
+pub mod server;
+pub mod service;
 pub mod state;
 pub mod storage;
 pub mod wire;

@@ -158,18 +158,21 @@ fn nobody_else_knows_the_immutable_flag() {
 }
 
 #[test]
-fn only_the_console_listens() {
+fn only_the_console_listens_and_the_warden_on_its_socket() {
     let tree = Tree::open().unwrap();
-    let shipped = LAYERS.iter().filter(|(name, layer)| {
-        *layer != Layer::Development && *name != "console" && *name != "daemon"
-    });
+    let may = ["console", "daemon", "warden"];
+    let shipped =
+        LAYERS.iter().filter(|(name, layer)| *layer != Layer::Development && !may.contains(name));
     let mut found = Vec::new();
     for (name, _) in shipped {
         for (path, code) in sources(&tree, &format!("appliance/{name}/src/")) {
             found.extend(hits(&path, &code, &["TcpListener", "UnixListener"]));
         }
     }
-    crate::report("only the console listens", &found);
+    for (path, code) in sources(&tree, "appliance/warden/src/") {
+        found.extend(hits(&path, &code, &["TcpListener", "TcpStream", "UdpSocket"]));
+    }
+    crate::report("only the console listens, and the warden on its Unix socket", &found);
 }
 
 #[test]

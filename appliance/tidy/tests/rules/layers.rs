@@ -41,6 +41,7 @@ pub(crate) const LAYERS: &[(&str, Layer)] = &[
     ("jobs", Layer::Work),
     ("console", Layer::Work),
     ("daemon", Layer::Binary),
+    ("wardend", Layer::Binary),
     ("cli", Layer::Binary),
     ("fakes", Layer::Development),
     ("tidy", Layer::Development),
@@ -136,7 +137,11 @@ fn wrong(package: &Package, on: &Dependency) -> Option<String> {
         return told("the command line speaks to the API only");
     }
     let stands_on = STANDS_ON.contains(&(package.name.as_str(), on.name.as_str()));
-    if stands_on || allowed(from, to, &on.name) { None } else { told(&format!("{from:?} on {to:?}")) }
+    if stands_on || allowed(from, to, &on.name) {
+        None
+    } else {
+        told(&format!("{from:?} on {to:?}"))
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The real thing: a directory of a file system.
 
+use super::grower::{ALIGNMENT, Grower};
 use super::{Append, Immutable, Read, Storage, kernel};
 use rustix::fs::{
     Advice, FallocateFlags, FlockOperation, Gid, IFlags, Mode, OFlags, fadvise, fallocate, fchmod,
@@ -8,15 +9,16 @@ use rustix::fs::{
 use rustix::io::Errno;
 use std::collections::BTreeSet;
 use std::fs::{DirBuilder, File};
-use std::io::{self, Write as _};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Bytes per read when reading back: large enough for a spinning disk, a multiple of any block.
 const READ_BACK: usize = 4 << 20;
-/// Alignment of direct reads: the largest logical block in use.
-const ALIGNMENT: usize = 4096;
+/// From this expected length on a file is written past the page cache: segments are, and nothing
+/// else is as long.
+const DIRECT_FROM: u64 = 8 << 20;
 /// Ours to write, the daemon's group to read.
 const FILE_MODE: Mode = Mode::from_raw_mode(0o640);
 const SEALED_MODE: Mode = Mode::from_raw_mode(0o444);
@@ -80,22 +82,6 @@ impl Directory {
 
 fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-struct Grower(File);
-
-impl Append for Grower {
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.0.write_all(bytes)
-    }
-
-    fn sync(&mut self) -> io::Result<()> {
-        self.0.sync_data()
-    }
-
-    fn cut(&mut self, length: u64) -> io::Result<()> {
-        self.0.set_len(length)
-    }
 }
 
 struct Reader(File);
@@ -175,11 +161,16 @@ impl Storage for Directory {
                 }
             }
         }
-        Ok(Box::new(Grower(file)))
+        Ok(Box::new(if expected < DIRECT_FROM {
+            Grower::buffered(file)
+        } else {
+            Grower::direct(file)
+        }))
     }
 
     fn reopen(&self, path: &str) -> io::Result<Box<dyn Append>> {
-        Ok(Box::new(Grower(self.file(path, OFlags::WRONLY | OFlags::APPEND)?)))
+        let file = self.file(path, OFlags::WRONLY | OFlags::APPEND)?;
+        Ok(Box::new(Grower::buffered(file)))
     }
 
     fn open(&self, path: &str) -> io::Result<Arc<dyn Read>> {

@@ -7,6 +7,7 @@
 //! regular file.
 
 mod directory;
+mod grower;
 mod kernel;
 
 pub use directory::Directory;

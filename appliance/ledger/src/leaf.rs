@@ -42,11 +42,15 @@ impl Leaf {
     /// Leaf `number` from JSON. What is not known here is an error: it might be a lock.
     pub fn decode(number: u64, bytes: &[u8]) -> Result<Self, LedgerError> {
         let unknown = |problem: String| LedgerError::Unknown { number, problem };
-        let Version { v } = serde_json::from_slice(bytes).map_err(|e| unknown(e.to_string()))?;
-        if v != VERSION {
-            return Err(unknown(format!("version {v}")));
+        match serde_json::from_slice::<Self>(bytes) {
+            Ok(leaf) if leaf.v == VERSION => Ok(leaf),
+            Ok(Self { v, .. }) => Err(unknown(format!("version {v}"))),
+            // A leaf of another version need not have the form of this one.
+            Err(error) => Err(unknown(match serde_json::from_slice(bytes) {
+                Ok(Version { v }) if v != VERSION => format!("version {v}"),
+                _ => error.to_string(),
+            })),
         }
-        serde_json::from_slice(bytes).map_err(|e| unknown(e.to_string()))
     }
 }
 

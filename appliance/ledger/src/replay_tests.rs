@@ -110,7 +110,7 @@ fn a_torn_tail_of_any_length_takes_no_memory() {
     replay.push(&bytes);
     while replay.next_leaf().unwrap().is_some() {}
     for _ in 0..100 {
-        replay.push(&[7; FRAME_MAX]);
+        replay.push(&vec![7; FRAME_MAX]);
         assert_eq!(replay.next_leaf(), Ok(None));
         assert!(replay.frames.rest().len() <= FRAME_MAX);
     }

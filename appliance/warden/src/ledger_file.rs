@@ -202,11 +202,11 @@ impl LedgerFile {
             .map_err(WardenError::io("writing", layout::HEAD))?;
         self.head = head;
         self.head_is_behind = false;
-        if let Some(witness) = &self.witness {
-            if let Err(error) = witness.store(self.head.as_bytes()) {
-                // Older than the ledger is what a witness may be; newer it must never be.
-                tracing::warn!(%error, "the last head could not be kept outside of the repository");
-            }
+        if let Some(witness) = &self.witness
+            && let Err(error) = witness.store(self.head.as_bytes())
+        {
+            // Older than the ledger is what a witness may be; newer it must never be.
+            tracing::warn!(%error, "the last head could not be kept outside of the repository");
         }
         Ok(())
     }

@@ -1,6 +1,8 @@
 //! Forged ledgers: whatever is changed, cut or put back is refused or, where it was never
 //! acknowledged, moved aside. Nothing is ever believed that was not signed.
 
+#![allow(clippy::unwrap_used)] // a test may
+
 mod support;
 
 use fakes::disk::Sim;
@@ -133,7 +135,7 @@ fn a_history_signed_by_another_key_is_refused() {
     batch.push(&ID, &Leaf::new(clock, WallTime(0), Event::Signer { key })).unwrap();
     put(&disk, "ledger/leaves", batch.bytes());
     put(&disk, "ledger/head", Head::new(ID, batch.tree()).sign(&other).as_bytes());
-    let found = open(&world, &disk.copy(), Some(&world.witness)).unwrap();
+    let found = open(&world, &disk.copy(), Some(&world.witness.copy())).unwrap();
     assert!(found.signer_changed);
     // and as soon as the right history has gone on, its head is not among the forger's.
     let mut right = World::new(world.disk.copy());

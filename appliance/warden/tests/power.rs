@@ -1,6 +1,8 @@
 //! Power cuts after every operation of a workload that makes every kind of leaf: the next start
 //! needs no hand, everything that was promised holds, and work goes on.
 
+#![allow(clippy::unwrap_used)] // a test may
+
 mod support;
 
 use fakes::disk::{Random, Sim};
@@ -8,10 +10,10 @@ use format::segment::Class;
 use ledger::Runs;
 use ledger::event::ReachChange;
 use model::{ErrorKind, LockMode};
+use std::sync::Arc;
 use support::{World, runs, workload};
 use warden::wire::Request;
 use warden::{LedgerReader, State, WardenError};
-use std::sync::Arc;
 
 /// The disk that a new process finds.
 fn next_world(before: &World, disk: Sim) -> World {

@@ -1,5 +1,7 @@
 //! Single requests: what is refused and how, what repeating does, hostile segments, full disks.
 
+#![allow(clippy::unwrap_used)] // a test may
+
 mod support;
 
 use base64::Engine as _;
@@ -145,7 +147,9 @@ fn officers_end_holds_and_overrides_and_nothing_is_signed_twice() {
     world.hold(1, "m").unwrap();
     let release = || OfficerAction::ReleaseHold { point: PointText(point(1)), matter: "m".into() };
     let overrule = || OfficerAction::Override { point: PointText(point(1)), reason: "r".into() };
-    for (caller, names) in [(Caller::Daemon, &[][..]), (Caller::Console, &[]), (Caller::Daemon, &["eve"])] {
+    for (caller, names) in
+        [(Caller::Daemon, &[][..]), (Caller::Console, &[]), (Caller::Daemon, &["eve"])]
+    {
         let request = world.signed(release(), names).unwrap();
         assert!(world.ask_as(caller, request).is_err(), "{caller:?} {names:?}");
     }

@@ -1,6 +1,8 @@
 //! Size: 100,000 points that reach 500 segments each are replayed in seconds, and what a deletion
 //! would free is told at once.
 
+#![allow(clippy::unwrap_used)] // a test may
+
 mod support;
 
 use ledger::event::{Commit, LockBounds, ManifestRef, ReachChange, Segment};
@@ -131,7 +133,11 @@ fn a_hundred_thousand_points_of_long_reach_are_replayed_in_seconds() {
     let start = Instant::now();
     let going: Vec<_> = (0..(POINTS - 1) * VMS).map(id).collect();
     let freed = state.unreached_after(&going, &Runs::new());
-    println!("{} references decided in {:.1?}", u64::from(points) * u64::from(REACH), start.elapsed());
+    println!(
+        "{} references decided in {:.1?}",
+        u64::from(points) * u64::from(REACH),
+        start.elapsed()
+    );
     let newest = (0..VMS).map(|vm| state.point(id((POINTS - 1) * VMS + vm)).unwrap().reach.count());
     let needed: u64 = newest.sum();
     assert_eq!(freed.segments.count(), u64::from(SEGMENTS) - needed);

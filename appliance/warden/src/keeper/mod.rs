@@ -114,10 +114,10 @@ impl Keeper {
             let first = self.pending_clock.iter().position(|event| !event.is_disturbance());
             self.pending_clock.remove(first.unwrap_or(0));
         }
-        if !self.pending_clock.is_empty() {
-            if let Err(error) = self.record(Vec::new(), reading) {
-                tracing::warn!(error = model::chain(&error), "clock event not on record yet");
-            }
+        if !self.pending_clock.is_empty()
+            && let Err(error) = self.record(Vec::new(), reading)
+        {
+            tracing::warn!(error = model::chain(&error), "clock event not on record yet");
         }
         let outcome = self.fulfil(caller, request, reading)?;
         self.update_copies();

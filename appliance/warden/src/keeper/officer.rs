@@ -54,10 +54,10 @@ impl Keeper {
             _ => Authority::of(names.iter().cloned()),
         };
         let event = event(action, names.into_iter().collect());
-        if let Event::Officer { key, .. } = &event {
-            if let Err(problem) = officer_key(key) {
-                return Err(self.deny(point, name, problem, reading));
-            }
+        if let Event::Officer { key, .. } = &event
+            && let Err(problem) = officer_key(key)
+        {
+            return Err(self.deny(point, name, problem, reading));
         }
         let view = self.clock.view();
         let Some(engine) = lock_event(&event, view.value()) else {

@@ -97,10 +97,10 @@ impl Keeper {
             // A full disk must not keep anybody from reading: the clock's events wait.
             tracing::error!(error = model::chain(&error), "the start is not on record yet");
         }
-        if self.state.removal().is_some() {
-            if let Err(error) = self.finish_removal(reading) {
-                tracing::warn!(error = model::chain(&error), "a deletion is not complete yet");
-            }
+        if self.state.removal().is_some()
+            && let Err(error) = self.finish_removal(reading)
+        {
+            tracing::warn!(error = model::chain(&error), "a deletion is not complete yet");
         }
         self.found.orphans = self.orphans.keys().copied().collect();
         self.found.copies_completed = self.update_copies();

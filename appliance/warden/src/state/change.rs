@@ -319,6 +319,9 @@ impl State {
             self.deleted.insert((first, last));
         }
         for epoch in keys {
+            if self.keys.last_key_value().is_some_and(|(newest, _)| newest == epoch) {
+                return Err(format!("key epoch {epoch} is the newest one"));
+            }
             match self.keys.remove(epoch) {
                 Some(key) if key.segments == 0 => self.destroyed.insert(*epoch),
                 Some(_) => return Err(format!("key epoch {epoch} is needed by a segment")),

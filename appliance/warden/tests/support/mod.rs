@@ -223,8 +223,7 @@ impl World {
         self.keeper = None;
         self.wall += 5;
         self.monotonic = 1;
-        let (keeper, found) =
-            Keeper::open(self.storage(), config(&self.witness), self.reading())?;
+        let (keeper, found) = Keeper::open(self.storage(), config(&self.witness), self.reading())?;
         self.keeper = Some(keeper);
         self.compare()?;
         Ok(found)
@@ -248,7 +247,11 @@ impl World {
         self.ask_as(Caller::Daemon, request)
     }
 
-    pub(crate) fn ask_as(&mut self, caller: Caller, request: Request) -> Result<Reply, WardenError> {
+    pub(crate) fn ask_as(
+        &mut self,
+        caller: Caller,
+        request: Request,
+    ) -> Result<Reply, WardenError> {
         self.wait(1);
         let reading = self.reading();
         let keeper = self.keeper.as_mut().unwrap();
@@ -261,7 +264,12 @@ impl World {
     }
 
     /// Writes `open/<serial>` as a daemon does.
-    pub(crate) fn write(&mut self, volume: u8, serial: u32, bytes: &[u8]) -> Result<(), WardenError> {
+    pub(crate) fn write(
+        &mut self,
+        volume: u8,
+        serial: u32,
+        bytes: &[u8],
+    ) -> Result<(), WardenError> {
         let path = layout::open(volume, serial);
         let io = |source| WardenError::Io { operation: "writing", path: path.clone(), source };
         let disk = self.storage();
@@ -271,7 +279,13 @@ impl World {
         file.sync().map_err(io)
     }
 
-    pub(crate) fn seal(&mut self, volume: u8, serial: u32, class: Class, epoch: u32) -> Result<(), WardenError> {
+    pub(crate) fn seal(
+        &mut self,
+        volume: u8,
+        serial: u32,
+        class: Class,
+        epoch: u32,
+    ) -> Result<(), WardenError> {
         let bytes = segment(serial, class, epoch);
         self.write(volume, serial, &bytes)?;
         self.promises.written.insert(serial, bytes);
@@ -350,7 +364,11 @@ impl World {
         Ok(text)
     }
 
-    pub(crate) fn signed(&mut self, action: OfficerAction, names: &[&str]) -> Result<Request, WardenError> {
+    pub(crate) fn signed(
+        &mut self,
+        action: OfficerAction,
+        names: &[&str],
+    ) -> Result<Request, WardenError> {
         let challenge = self.challenge()?;
         let text = officer_text(&ID, &challenge, &action);
         let sign = |name: &&str| {

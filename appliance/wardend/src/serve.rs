@@ -6,6 +6,9 @@
 
 use crate::args::Serve;
 use anyhow::Context as _;
+use std::fs::Permissions;
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,12 +74,22 @@ pub(crate) fn settle(
 fn bind(args: &Serve, own: Account) -> anyhow::Result<Server> {
     let daemon = args.place.daemon_user;
     if let Some(folder) = args.socket.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder)
+        make_passable(folder)
             .with_context(|| format!("cannot make {} for the socket", folder.display()))?;
     }
     let owner = Account { user: own.user, group: daemon.group };
     let peers = Peers { daemon: daemon.user, own: own.user };
     Ok(Server::bind(&args.socket, Some(owner), peers, Limits::default())?)
+}
+
+/// The socket's folder, which everybody may pass through: who may connect is the socket's matter.
+/// One that exists keeps its mode.
+fn make_passable(folder: &Path) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(folder)?;
+    std::fs::set_permissions(folder, Permissions::from_mode(0o755))
 }
 
 fn told(confinement: &Confinement) -> Vec<String> {

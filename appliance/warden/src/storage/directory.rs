@@ -117,8 +117,9 @@ impl Storage for Directory {
         if let Some(group) = self.group {
             let directory = File::open(&path)?;
             fchown(&directory, None, Some(Gid::from_raw(group)))?;
-            // Set-group-id: what is created inside belongs to the group too.
-            let mode = if shared { 0o2770 } else { 0o2750 };
+            // Set-group-id: what is created inside belongs to the group too. Sticky: the group's
+            // members rename and remove their own files only, so not one that was taken over.
+            let mode = if shared { 0o3770 } else { 0o2750 };
             fchmod(&directory, Mode::from_raw_mode(mode))?;
         }
         match path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
@@ -235,6 +236,12 @@ impl Storage for Directory {
                 self.admit("whether a segment is still open for writing cannot be found out here");
             }
             other => other?,
+        }
+        // From here on the name stays (sticky directory); it may have been exchanged before.
+        let named = self.file(path, OFlags::RDONLY)?.metadata()?;
+        if (named.dev(), named.ino()) != (metadata.dev(), metadata.ino()) {
+            let problem = "it was exchanged while it was taken over";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
         }
         file.sync_all()
     }

@@ -140,8 +140,9 @@ impl Line {
             .map_err(|source| LineError::Absent { path: self.path.clone(), source })?;
         let hello = Hello { holdfast_warden: VERSION, role: self.role };
         let limit = self.hand_over_limit();
-        let welcome = frames::send(&stream, "hello", &hello, limit)
-            .and_then(|()| frames::receive(&stream, "welcome", Some(limit), limit));
+        // A peer of a wrong user is refused before his hello is read, so that sending it may fail.
+        let sent = frames::send(&stream, "hello", &hello, limit);
+        let welcome = frames::receive(&stream, "welcome", Some(limit), limit);
         let turned_away = |reason| Err(LineError::TurnedAway { path: self.path.clone(), reason });
         match welcome {
             Ok(Welcome::Welcome { version: VERSION }) => Ok(stream),
@@ -149,12 +150,7 @@ impl Line {
                 turned_away(format!("it speaks version {version} of the protocol, not {VERSION}"))
             }
             Ok(Welcome::Refused { reason }) => turned_away(reason),
-            // A peer of a wrong user is closed without a word.
-            Err(FrameError::Closed | FrameError::Torn) => turned_away(
-                "it closed the connection; it answers the daemon's user, its own and root only"
-                    .into(),
-            ),
-            Err(source) => Err(self.lost(source)),
+            Err(source) => Err(self.lost(sent.err().unwrap_or(source))),
         }
     }
 }

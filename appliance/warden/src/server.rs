@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | the daemon's user | daemon | one at a time, waits between requests as long as it likes |
 //! | the daemon's user, root, the warden's own user | officer | a few, each answered within limits |
-//! | anybody else | none: closed without a word, and told to the service | - |
+//! | anybody else | none: refused before he says a word, and told to the service | - |
 //!
 //! Every request is handled alone, by the service's own lock: the threads only keep a slow or
 //! silent peer from holding up another. Blocking calls and a handful of threads instead of a
@@ -25,7 +25,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// How long a stranger may take to be told; the frame fits any socket's buffer.
+const STRANGER: Duration = Duration::from_millis(100);
 
 /// What answers requests.
 pub trait Service: Send + Sync + 'static {
@@ -275,6 +278,8 @@ impl Talk {
         let user = peer.uid.as_raw();
         if ![self.peers.daemon, self.peers.own, 0].contains(&user) {
             service.noticed(&format!("user {user} connected and was turned away"));
+            let reason = format!("it does not answer user {user}, only the daemon's and its own");
+            frames::send(&self.stream, "welcome", &Welcome::Refused { reason }, STRANGER)?;
             return Ok(None);
         }
         let hello: Hello =
@@ -300,7 +305,15 @@ impl Talk {
         if user != self.peers.daemon {
             return Err(format!("user {user} is not the daemon's user"));
         }
-        if self.seat.as_daemon() { Ok(()) } else { Err("a daemon is connected already".into()) }
+        // A daemon that was just restarted may come before the end of its last connection is seen.
+        let end = Instant::now() + self.limits.hello;
+        while !self.seat.as_daemon() {
+            if Instant::now() >= end {
+                return Err("a daemon is connected already".into());
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
     }
 
     fn requests<S: Service>(&self, peer: Peer, service: &S) {

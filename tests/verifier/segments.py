@@ -57,7 +57,7 @@ class SegmentCheck:
         table = self._tables()
         whole = self._sweep(table)
         explained = self._records() or explained
-        if self.footer and not whole and not self.bad and not explained:
+        if not self.geometry or self.footer and not whole and not self.bad and not explained:
             self.bad = None  # something is wrong and nothing says what
 
     def locate(self):

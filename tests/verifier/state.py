@@ -190,6 +190,13 @@ class State:
         return without(at, ((serial, serial),))
 
 
+def class_number(value):
+    """The class of a segment as leaves name it, as a number as segments do."""
+    need(isinstance(value, str) and value in CLASSES, f"{value!r:.40} is no class of segments")
+    return CLASSES[value]
+
+
+CLASSES = {"data": 1, "metadata": 2}
 names = list_of(text)
 point_only = record_of(point=point_id)
 EVENTS = {
@@ -205,7 +212,7 @@ EVENTS = {
     "segment": (State.segment, lambda event: {
         **record_of(serial=uint(SERIAL_MAX, 1), volume=uint(255), cohort=uint(255),
                     bytes=uint(SEGMENT_MAX), seal=hex_bytes(32), epoch=uint(SERIAL_MAX))(event),
-        "class": field(event, "class", uint(2, 1))}),
+        "class": field(event, "class", class_number)}),
     "reach": (State.reach, record_of(point=point_id, add=runs, drop=runs)),
     "commit": (State.commit, record_of(
         point=point_id, run=point_id, vm=vm_name, started=signed, finished=signed,

@@ -43,6 +43,7 @@ pub(crate) const LAYERS: &[(&str, Layer)] = &[
     ("daemon", Layer::Binary),
     ("wardend", Layer::Binary),
     ("cli", Layer::Binary),
+    ("verify", Layer::Binary),
     ("fakes", Layer::Development),
     ("tidy", Layer::Development),
     ("lab", Layer::Development),

@@ -246,7 +246,8 @@ impl State {
             let wanted = u64::from(run.1 - run.0) + 1;
             self.segments.range(run.0..=run.1).count() as u64 != wanted
         };
-        if reach.runs().any(|run| unknown(&run)) {
+        // What the base reaches is recorded: a segment that is reached is not deleted.
+        if change.add.as_slice().iter().any(unknown) {
             return Err("it reaches a segment that is not recorded".into());
         }
         let event = retention::Event::Commit { point: id, lock: commit.lock };

@@ -1,7 +1,8 @@
 //! Frames: how leaves lie in the ledger's file (FORMAT.md 8).
 //!
 //! A frame ends with the root over all leaves up to it, so no leaf can be changed, dropped or
-//! exchanged without every later frame being wrong. How a whole file is read is in [`crate::replay`].
+//! exchanged without every later frame being wrong. How a whole file is read is in
+//! [`crate::replay`].
 
 use crate::leaf::LEAF_MAX;
 use crate::tree::leaf_hash;

@@ -180,7 +180,8 @@ mod tests {
             a in prop::collection::btree_set(0u32..60, 0..40),
             b in prop::collection::btree_set(0u32..60, 0..40),
         ) {
-            let (one, two): (Runs, Runs) = (a.iter().copied().collect(), b.iter().copied().collect());
+            let runs = |set: &BTreeSet<u32>| set.iter().copied().collect::<Runs>();
+            let (one, two) = (runs(&a), runs(&b));
             let set = |runs: &Runs| runs.serials().collect::<BTreeSet<u32>>();
             prop_assert_eq!(set(&one.union(&two)), &a | &b);
             prop_assert_eq!(set(&one.without(&two)), &a - &b);

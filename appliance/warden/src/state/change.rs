@@ -1,20 +1,16 @@
 //! The effect of each kind of leaf (the table of FORMAT.md 8).
 
-use super::parts::{ALARMS, EXPORTS};
-use super::{
-    Alarm, Created, Export, Key, Officer, Point, Reach, Removal, Segment, State, Verified,
-};
+use super::{Created, Key, Officer, Segment, State};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use format::Place;
 use format::segment::Class;
-use ledger::event::{Commit, LockBounds, PointText, ReachChange};
-use ledger::{Event, Leaf, Runs, Vkey};
-use model::{ChunkId, RecoveryPointId, RetentionTime};
-use retention::{Bounds, ClockEvent, ClockState, Verdict};
+use ledger::event::LockBounds;
+use ledger::{Event, Leaf, Vkey};
+use model::RetentionTime;
+use retention::{Bounds, ClockEvent, ClockState};
 use std::collections::BTreeSet;
 
-fn text(error: impl std::fmt::Display) -> String {
+pub(super) fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
@@ -205,200 +201,6 @@ impl State {
         };
         self.segments.insert(serial, known);
         Ok(())
-    }
-
-    fn part_of_reach(&mut self, point: RecoveryPointId, add: &Runs, drop: &Runs) {
-        let (of, added, dropped) =
-            self.pending.get_or_insert_with(|| (point, Runs::new(), Runs::new()));
-        if *of != point {
-            (*of, *added, *dropped) = (point, Runs::new(), Runs::new());
-        }
-        *added = added.union(add);
-        *dropped = dropped.union(drop);
-    }
-
-    /// The reach of a point that is `change` away from its base.
-    pub(crate) fn reach_of(&self, change: &ReachChange) -> Result<Reach, String> {
-        let base = match change.base {
-            None => Reach::default(),
-            Some(base) => {
-                let point = self.points.get(&base);
-                point.ok_or_else(|| format!("its base {base} does not exist"))?.reach.clone()
-            }
-        };
-        Ok(base.edit(&change.drop, &change.add))
-    }
-
-    fn commit(&mut self, commit: &Commit, clock: RetentionTime) -> Result<(), String> {
-        let id = commit.point;
-        let mut change = commit.reach.clone();
-        if let Some((_, add, drop)) = self.pending.take().filter(|pending| pending.0 == id) {
-            change.add = change.add.union(&add);
-            change.drop = change.drop.union(&drop);
-        }
-        if self.gone.contains(&id) {
-            return Err(format!("recovery point {id} was deleted before"));
-        }
-        commit.manifest.id.parse::<ChunkId>().map_err(text)?;
-        Place::from_bits(commit.manifest.place).map_err(text)?;
-        let reach = self.reach_of(&change)?;
-        let unknown = |run: &(u32, u32)| {
-            let wanted = u64::from(run.1 - run.0) + 1;
-            self.segments.range(run.0..=run.1).count() as u64 != wanted
-        };
-        // What the base reaches is recorded: a segment that is reached is not deleted.
-        if change.add.as_slice().iter().any(unknown) {
-            return Err("it reaches a segment that is not recorded".into());
-        }
-        let event = retention::Event::Commit { point: id, lock: commit.lock };
-        self.retention.apply(event).map_err(text)?;
-        reach.runs().for_each(|run| self.counts.add(run));
-        let commit = Commit { reach: ReachChange::default(), ..commit.clone() };
-        let leaf = self.size;
-        let (verified, exports) = (None, Vec::new());
-        let point = Point { commit, leaf, committed: clock, reach, verified, exports };
-        self.points.insert(id, point);
-        self.order.insert(leaf, id);
-        Ok(())
-    }
-
-    fn compact(&mut self, from: &Runs, to: &Runs, clock: RetentionTime) -> Result<(), String> {
-        self.may_compact(from, to, clock)?;
-        for point in self.points.values_mut() {
-            if point.reach.intersects(from.as_slice()) {
-                let moved = point.reach.edit(from, to);
-                point.reach.runs().for_each(|run| self.counts.take(run));
-                moved.runs().for_each(|run| self.counts.add(run));
-                point.reach = moved;
-            }
-        }
-        self.compactions.push((from.clone(), to.clone()));
-        Ok(())
-    }
-
-    /// Whether chunks may be moved: all segments recorded, and no point that reaches the old ones
-    /// locked or held.
-    pub(crate) fn may_compact(
-        &self,
-        from: &Runs,
-        to: &Runs,
-        clock: RetentionTime,
-    ) -> Result<(), String> {
-        let all = |runs: &Runs| {
-            let known = |&(a, b): &(u32, u32)| self.segments.range(a..=b).count() as u64;
-            runs.as_slice().iter().map(known).sum::<u64>() == runs.count()
-        };
-        if !all(from) || !all(to) || from.without(to) != *from {
-            return Err("the segments of a compaction are not all recorded".into());
-        }
-        for (id, _) in self.reaching(from) {
-            match self.retention.may_delete(id, clock) {
-                Some(Verdict::Expire) => {}
-                _ => return Err(format!("recovery point {id} needs the old segments")),
-            }
-        }
-        Ok(())
-    }
-
-    fn delete(
-        &mut self,
-        points: &[PointText],
-        segments: &Runs,
-        keys: &[u32],
-        at: RetentionTime,
-    ) -> Result<(), String> {
-        for &PointText(point) in points {
-            self.retention.apply(retention::Event::Deleted { point, at }).map_err(text)?;
-            let known = self.points.remove(&point).ok_or("a point that does not exist")?;
-            known.reach.runs().for_each(|run| self.counts.take(run));
-            self.order.remove(&known.leaf);
-            self.gone.insert(point);
-        }
-        let mut bytes = 0;
-        for &(first, last) in segments.as_slice() {
-            bytes += self.forget(first, last)?;
-            self.deleted.insert((first, last));
-        }
-        for epoch in keys {
-            if self.keys.last_key_value().is_some_and(|(newest, _)| newest == epoch) {
-                return Err(format!("key epoch {epoch} is the newest one"));
-            }
-            match self.keys.remove(epoch) {
-                Some(key) if key.segments == 0 => self.destroyed.insert(*epoch),
-                Some(_) => return Err(format!("key epoch {epoch} is needed by a segment")),
-                None => return Err(format!("there is no key of epoch {epoch}")),
-            };
-        }
-        let removal = self.removal.get_or_insert_with(Removal::default);
-        removal.segments = removal.segments.union(segments);
-        removal.bytes += bytes;
-        removal.keys.extend(keys);
-        Ok(())
-    }
-
-    fn forget(&mut self, first: u32, last: u32) -> Result<u64, String> {
-        let serials: Vec<u32> = self.segments.range(first..=last).map(|(s, _)| *s).collect();
-        let mut bytes = 0;
-        for serial in serials {
-            if self.counts.get(serial) != 0 {
-                return Err(format!("segment {serial} is needed by a recovery point"));
-            }
-            let Some(segment) = self.segments.remove(&serial) else { continue };
-            bytes += segment.bytes;
-            if let Some(key) = self.keys.get_mut(&segment.epoch) {
-                key.segments = key.segments.saturating_sub(1);
-            }
-        }
-        Ok(bytes)
-    }
-
-    fn take_evidence(&mut self, leaf: &Leaf) {
-        match &leaf.event {
-            Event::Verified { point, damage, segments, .. } => {
-                segments.iter().for_each(|serial| self.mark(*serial, |s| s.distrusted = true));
-                if let Some(point) = self.points.get_mut(point) {
-                    let (at, clock) = (leaf.wall, leaf.clock);
-                    point.verified = Some(Verified { at, clock, damage: *damage });
-                }
-            }
-            Event::Scrubbed { segments, damaged, .. } => {
-                for &(first, last) in segments.as_slice() {
-                    for segment in self.segments.range_mut(first..=last) {
-                        segment.1.scrubbed = Some(leaf.clock);
-                    }
-                }
-                damaged.iter().for_each(|serial| self.mark(*serial, |s| s.distrusted = true));
-            }
-            Event::Quarantined { serial, .. } => self.mark(*serial, |segment| {
-                (segment.distrusted, segment.quarantined) = (true, true);
-            }),
-            Event::Repaired { serial, .. } => self.mark(*serial, |segment| {
-                (segment.distrusted, segment.quarantined) = (false, false);
-            }),
-            Event::Exported { point, medium, detail } => {
-                if let Some(point) = self.points.get_mut(point) {
-                    let (medium, detail) = (medium.clone(), detail.clone());
-                    if point.exports.len() == EXPORTS {
-                        point.exports.remove(0);
-                    }
-                    point.exports.push(Export { at: leaf.wall, medium, detail });
-                }
-            }
-            Event::Alarm { what, detail } => {
-                let (what, detail) = (what.clone(), detail.clone());
-                if self.alarms.len() == ALARMS {
-                    self.alarms.pop_front();
-                }
-                self.alarms.push_back(Alarm { leaf: self.size, at: leaf.wall, what, detail });
-            }
-            _ => {}
-        }
-    }
-
-    fn mark(&mut self, serial: u32, change: impl FnOnce(&mut Segment)) {
-        if let Some(segment) = self.segments.get_mut(&serial) {
-            change(segment);
-        }
     }
 }
 

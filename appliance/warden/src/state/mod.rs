@@ -6,7 +6,9 @@
 
 mod change;
 mod counts;
+mod evidence;
 mod parts;
+mod points;
 mod reach;
 mod serials;
 

@@ -1,7 +1,7 @@
 //! The machine's clocks, read in one place.
 
 use model::WallTime;
-use repository::Now;
+use retention::Reading;
 use std::sync::OnceLock;
 use std::time::{Instant, SystemTime};
 
@@ -14,7 +14,9 @@ pub(crate) fn wall() -> WallTime {
     WallTime(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
 }
 
-/// Both clocks, for whoever must not trust the wall clock alone.
-pub(crate) fn now() -> Now {
-    Now { monotonic: START.get_or_init(Instant::now).elapsed(), wall: wall() }
+/// What the retention clock goes by. The hardware clock is not read here: a repository that has
+/// seen one expects it for ever.
+pub(crate) fn reading() -> Reading {
+    let monotonic = START.get_or_init(Instant::now).elapsed();
+    Reading { monotonic, wall: wall(), rtc: None, network: None }
 }

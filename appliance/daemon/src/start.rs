@@ -8,7 +8,7 @@ use crate::wire::{fabric::Sessions, hypervisor, hypervisor::Vcenter, journal_fil
 use crate::worker;
 use anyhow::Context;
 use jobs::{Journal, Registry};
-use repository::Repository;
+use repository::{Clocks, Repository};
 use san::{Chap, ChapAlgorithm, PortalConfig};
 use std::future::Future;
 use std::path::Path;
@@ -98,6 +98,7 @@ fn open_repository(config: &Config) -> anyhow::Result<(Repository, Vec<String>)>
     // Written after the first creation: where it stands and the repository does not, its file
     // system is not mounted, and a new one in its place would hide the locked points.
     let made = config.state_dir.join("repository-made");
+    let state = config.state_dir.join("warden");
     if !path.join("repository").exists() {
         if made.exists() {
             anyhow::bail!(
@@ -108,12 +109,14 @@ fn open_repository(config: &Config) -> anyhow::Result<(Repository, Vec<String>)>
             );
         }
         std::fs::create_dir_all(path).with_context(context)?;
-        Repository::create(path, &options, clock::wall()).with_context(context)?;
+        let clocks: Clocks = Box::new(clock::reading);
+        Repository::create_local(path, &options, &state, &clocks).with_context(context)?;
     }
     std::fs::write(&made, path.as_os_str().as_encoded_bytes())
         .with_context(|| format!("writing {}", made.display()))?;
     let (repository, recovery) =
-        Repository::open(path, &options, clock::now()).with_context(context)?;
+        Repository::open_local(path, &options, &state, Box::new(clock::reading))
+            .with_context(context)?;
     let findings = crate::wire::store::findings(&recovery);
     for finding in &findings {
         tracing::warn!(finding, "repository");

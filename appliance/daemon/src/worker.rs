@@ -121,8 +121,16 @@ pub(crate) async fn ticker(appliance: Arc<Appliance>) {
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         every.tick().await;
-        if let Err(error) = appliance.repository.tick(clock::now()) {
-            tracing::error!(error = model::chain(&error), "the retention clock is not recorded");
+        match appliance.repository.tick() {
+            Ok(alarms) => {
+                for alarm in alarms {
+                    tracing::error!(alarm, "the warden found something wrong");
+                }
+            }
+            Err(error) => {
+                let error = model::chain(&error);
+                tracing::error!(error, "the retention clock is not recorded");
+            }
         }
     }
 }

@@ -102,20 +102,23 @@ mod store {
         WallTime,
     };
     use repository::{
-        Cell, DiskDraft, DiskReader, Lock, Now, Options, ParentDisk, PointDraft, Repository,
+        Cell, Clocks, DiskDraft, DiskReader, Lock, Options, ParentDisk, PointDraft, Repository,
     };
+    use retention::Reading;
     use serde_json::{Value, json};
     use std::fs::File;
     use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+    use std::path::{Path, PathBuf};
     use std::sync::mpsc::sync_channel;
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
     /// Cells that each reading thread may be ahead of the writer.
     const AHEAD: usize = 2;
 
     pub(crate) fn full(arguments: &Arguments, image: &File) -> Value {
         let options = options(arguments);
-        Repository::create(arguments.place(0), &options, WallTime(0)).unwrap();
+        let (dir, state) = places(arguments);
+        Repository::create_local(dir, &options, &state, &clocks()).unwrap();
         let repository = open(arguments);
         let cells = image.metadata().unwrap().len().div_ceil(u64::from(options.chunk_size));
         let mode = ReadMode::Full { reason: "benchmark".into() };
@@ -185,7 +188,8 @@ mod store {
     }
 
     fn open(arguments: &Arguments) -> Repository {
-        Repository::open(arguments.place(0), &options(arguments), now(0)).unwrap().0
+        let (dir, state) = places(arguments);
+        Repository::open_local(dir, &options(arguments), &state, clocks()).unwrap().0
     }
 
     fn point(repository: &Repository, arguments: &Arguments) -> model::RecoveryPointId {
@@ -193,8 +197,19 @@ mod store {
         points[arguments.number("point").unwrap_or(points.len() - 1)].id
     }
 
-    fn now(seconds: u64) -> Now {
-        Now { monotonic: Duration::from_secs(seconds), wall: WallTime(0) }
+    /// The repository, and beside it what its warden keeps.
+    fn places(arguments: &Arguments) -> (&Path, PathBuf) {
+        let dir = arguments.place(0);
+        (dir, dir.with_extension("warden"))
+    }
+
+    fn clocks() -> Clocks {
+        let begun = Instant::now();
+        Box::new(move || {
+            let monotonic = begun.elapsed();
+            let wall = WallTime(i64::try_from(monotonic.as_secs()).unwrap());
+            Reading { monotonic, wall, rtc: None, network: None }
+        })
     }
 
     fn ingest(
@@ -216,7 +231,7 @@ mod store {
         let about = disk.finish().unwrap();
         let lock = Lock { mode: LockMode::Governance, duration_seconds: 0 };
         let begun = Instant::now();
-        let stored = point.commit(lock, now(1)).unwrap().new_bytes;
+        let stored = point.commit(lock, WallTime(0)).unwrap().new_bytes;
         let stats = repository.stats().unwrap();
         json!({
             "commit_seconds": begun.elapsed().as_secs_f64(),

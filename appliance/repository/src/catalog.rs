@@ -1,20 +1,23 @@
-//! The replay of the ledger: points, their locks, known segments, the clock.
+//! What is known of points and segments: the replay of the ledger, and what the files say besides.
+//!
+//! Nothing here is decided and nothing written: leaves are the warden's. After every call to it
+//! the replay is brought up to date from the ledger itself, never from an answer.
 
 use crate::StoreError;
-use crate::ledger_file::LedgerFile;
+use crate::placement::Known;
+use crate::scan::Held;
 use format::Place;
 use format::manifest::RecordRef;
-use format::segment::Class;
+use ledger::Runs;
 use ledger::event::Commit;
-use ledger::{Event, Leaf, LedgerError};
 use model::{
     Consistency, RecoveryPointId, RetentionLock, RetentionTime, RunId, VmIdentity, WallTime,
 };
-use retention::{Now, Retention, RetentionClock, Verdict};
+use retention::Verdict;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-
-/// The clock is put on record at least this often, in seconds: what a crash can cost it.
-const CLOCK_LEAF_EVERY: i64 = 3600;
+use warden::LedgerReader;
+use warden::state::{Point, State, Verified};
+use warden::wire::ClockView;
 
 /// A recovery point, as lists show it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,211 +50,147 @@ pub struct RecoveryPoint {
     pub verified: Option<Verified>,
 }
 
-/// The outcome of a verification, as it is on record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Verified {
-    /// When, by the wall clock.
-    pub at: WallTime,
-    /// Damaged places found; 0: the point was whole.
-    pub damage: u64,
-}
-
-/// What is known of a sealed segment.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Segment {
-    pub(crate) class: Class,
-    pub(crate) bytes: u64,
-    pub(crate) seal: [u8; 32],
-    /// A leaf names it.
-    pub(crate) recorded: bool,
-}
-
-/// A point and where its manifest is.
-#[derive(Clone, Debug)]
-pub(crate) struct Point {
-    pub(crate) commit: Commit,
-    pub(crate) manifest: RecordRef,
-    pub(crate) verified: Option<Verified>,
-}
-
 pub(crate) struct Catalog {
-    pub(crate) points: BTreeMap<RecoveryPointId, Point>,
-    /// In the order of their commits.
-    pub(crate) order: Vec<RecoveryPointId>,
-    pub(crate) retention: Retention,
-    pub(crate) segments: BTreeMap<u32, Segment>,
-    pub(crate) clock: RetentionClock,
-    pub(crate) ledger: LedgerFile,
+    pub(crate) state: State,
+    reader: LedgerReader,
+    /// Sealed segments that are there, recorded or not.
+    pub(crate) files: BTreeMap<u32, Held>,
+    clock: ClockView,
     /// Points that are being read or built upon.
-    pub(crate) pins: HashMap<RecoveryPointId, usize>,
-    recorded_clock: RetentionTime,
-}
-
-/// What the leaves say, before anything is compared with files.
-pub(crate) struct Replayed {
-    points: BTreeMap<RecoveryPointId, Point>,
-    order: Vec<RecoveryPointId>,
-    retention: Retention,
-    pub(crate) segments: BTreeMap<u32, Segment>,
-    /// Segments that a `delete` leaf named.
-    pub(crate) deleted: BTreeSet<u32>,
-    /// The last `delete` leaves have no `deleted` leaf.
-    pub(crate) unfinished_deletion: bool,
-    pub(crate) high_water: RetentionTime,
-    /// Segments in which a verification found damage.
-    pub(crate) distrusted: BTreeSet<u32>,
-}
-
-impl Replayed {
-    pub(crate) fn new(leaves: Vec<Leaf>) -> Result<Self, StoreError> {
-        let mut replayed = Self {
-            points: BTreeMap::new(),
-            order: Vec::new(),
-            retention: Retention::default(),
-            segments: BTreeMap::new(),
-            deleted: BTreeSet::new(),
-            unfinished_deletion: false,
-            high_water: RetentionTime(i64::MIN),
-            distrusted: BTreeSet::new(),
-        };
-        for (number, leaf) in (0..).zip(leaves) {
-            replayed.take(leaf).map_err(|problem| LedgerError::Damaged { number, problem })?;
-        }
-        Ok(replayed)
-    }
-
-    fn take(&mut self, leaf: Leaf) -> Result<(), String> {
-        self.high_water = self.high_water.max(leaf.clock);
-        match leaf.event {
-            Event::Segment(ledger::event::Segment { serial, class, bytes, seal, .. }) => {
-                let class = match class.as_str() {
-                    "data" => Class::Data,
-                    "metadata" => Class::Metadata,
-                    other => return Err(format!("a segment of class '{other}'")),
-                };
-                let mut hash = [0; 32];
-                hex::decode_to_slice(&seal, &mut hash).map_err(|error| error.to_string())?;
-                let segment = Segment { class, bytes, seal: hash, recorded: true };
-                self.segments.insert(serial, segment);
-            }
-            Event::Commit(commit) => self.commit(*commit)?,
-            Event::Delete { points, segments, .. } => {
-                self.delete(&points, segments.as_slice(), leaf.clock)?;
-            }
-            Event::Deleted { .. } => self.unfinished_deletion = false,
-            Event::Verified { point, damage, segments, .. } => {
-                self.distrusted.extend(segments);
-                if let Some(point) = self.points.get_mut(&point) {
-                    point.verified = Some(Verified { at: leaf.wall, damage });
-                }
-            }
-            Event::Created { .. } | Event::Clock { .. } | Event::Refused { .. } => {}
-            other => return Err(format!("a leaf that is not written here: {other:?}")),
-        }
-        Ok(())
-    }
-
-    fn commit(&mut self, commit: Commit) -> Result<(), String> {
-        let point = commit.point;
-        let event = retention::Event::Commit { point, lock: commit.lock };
-        self.retention.apply(event).map_err(|refusal| refusal.to_string())?;
-        let id = commit.manifest.id.parse().map_err(|error| format!("manifest: {error}"))?;
-        let place = Place::from_bits(commit.manifest.place).map_err(|error| error.to_string())?;
-        let manifest = RecordRef { id, place };
-        self.points.insert(point, Point { commit, manifest, verified: None });
-        self.order.push(point);
-        Ok(())
-    }
-
-    fn delete(
-        &mut self,
-        points: &[ledger::event::PointText],
-        segments: &[(u32, u32)],
-        at: RetentionTime,
-    ) -> Result<(), String> {
-        for ledger::event::PointText(point) in points {
-            let event = retention::Event::Deleted { point: *point, at };
-            self.retention.apply(event).map_err(|refusal| refusal.to_string())?;
-            self.points.remove(point);
-            self.order.retain(|id| id != point);
-        }
-        for &(first, last) in segments {
-            let known: Vec<u32> =
-                self.segments.range(first..=last.max(first)).map(|s| *s.0).collect();
-            for serial in known {
-                self.segments.remove(&serial);
-            }
-            if last.saturating_sub(first) > 1 << 24 {
-                return Err(format!("a run of segments from {first} to {last}"));
-            }
-            self.deleted.extend(first..=last);
-        }
-        self.unfinished_deletion = true;
-        Ok(())
-    }
+    pins: HashMap<RecoveryPointId, usize>,
+    /// Points that are being deleted: nobody begins to read them.
+    going: BTreeSet<RecoveryPointId>,
 }
 
 impl Catalog {
     pub(crate) fn new(
-        replayed: Replayed,
-        segments: BTreeMap<u32, Segment>,
-        ledger: LedgerFile,
-        now: Now,
+        state: State,
+        reader: LedgerReader,
+        files: BTreeMap<u32, Held>,
+        clock: ClockView,
     ) -> Self {
-        Self {
-            points: replayed.points,
-            order: replayed.order,
-            retention: replayed.retention,
-            segments,
-            clock: RetentionClock::resume(replayed.high_water, now),
-            ledger,
-            pins: HashMap::new(),
-            recorded_clock: replayed.high_water,
-        }
+        Self { state, reader, files, clock, pins: HashMap::new(), going: BTreeSet::new() }
     }
 
-    /// Puts events on record, with the clock.
-    pub(crate) fn record(&mut self, events: Vec<Event>, now: Now) -> Result<(), StoreError> {
-        let clock = self.clock.advance(now);
-        let leaves: Vec<Leaf> =
-            events.into_iter().map(|event| Leaf::new(clock, now.wall, event)).collect();
-        self.ledger.append(&leaves)?;
-        self.recorded_clock = clock;
+    /// Takes the leaves up to `size`, and the clock if it was told.
+    pub(crate) fn advance(
+        &mut self,
+        size: u64,
+        clock: Option<ClockView>,
+    ) -> Result<(), StoreError> {
+        if let Some(clock) = clock {
+            self.clock = clock;
+        }
+        if size > self.state.size() {
+            self.reader.advance_to(size, &mut self.state)?;
+        }
         Ok(())
     }
 
-    /// Advances the clock and puts it on record when that has become due.
-    pub(crate) fn tick(&mut self, now: Now) -> Result<RetentionTime, StoreError> {
-        self.ledger.catch_up()?;
-        let clock = self.clock.advance(now);
-        if clock.0.saturating_sub(self.recorded_clock.0) >= CLOCK_LEAF_EVERY {
-            self.record(vec![Event::Clock { state: serde_json::Value::Null }], now)?;
-        }
-        Ok(clock)
+    /// Number of leaves read and the root over them.
+    pub(crate) fn head(&self) -> (u64, [u8; 32]) {
+        (self.reader.tree().size(), self.reader.tree().root())
+    }
+
+    /// The retention clock as of the last answer of the warden.
+    pub(crate) fn clock(&self) -> &ClockView {
+        &self.clock
+    }
+
+    pub(crate) fn point(&self, id: RecoveryPointId) -> Result<&Point, StoreError> {
+        self.state.point(id).ok_or_else(|| StoreError::no_point(id))
+    }
+
+    /// Where the manifest of a point is.
+    pub(crate) fn manifest(&self, id: RecoveryPointId) -> Result<RecordRef, StoreError> {
+        let manifest = &self.point(id)?.commit.manifest;
+        let (id, place) = (manifest.id.parse(), Place::from_bits(manifest.place));
+        let right = "the replay checks both";
+        Ok(RecordRef { id: id.expect(right), place: place.expect(right) })
+    }
+
+    /// The volume that a point lies on: its manifest's.
+    pub(crate) fn volume_of(&self, id: RecoveryPointId) -> Result<u8, StoreError> {
+        Ok(self.volume_of_segment(self.manifest(id)?.place.segment()))
+    }
+
+    /// The volume that a segment was found on, or else where it was when it was recorded.
+    pub(crate) fn volume_of_segment(&self, serial: u32) -> u8 {
+        let held = self.files.get(&serial).map(|held| held.volume);
+        held.or_else(|| self.state.segment(serial).map(|segment| segment.volume)).unwrap_or(0)
+    }
+
+    /// The point of this VM that was committed last. A VM is told by its uuid and its server's.
+    pub(crate) fn latest_of(&self, vm: &VmIdentity) -> Option<RecoveryPointId> {
+        let of_vm = |(_, point): &(RecoveryPointId, &Point)| {
+            let own = &point.commit.vm;
+            own.uuid == vm.uuid && own.server_uuid == vm.server_uuid
+        };
+        self.state.points().rev().find(of_vm).map(|(id, _)| id)
     }
 
     /// The summary of a point.
     pub(crate) fn summary(&self, id: RecoveryPointId) -> Option<RecoveryPoint> {
-        let Point { commit, verified, .. } = self.points.get(&id)?;
+        let Point { commit, verified, .. } = self.state.point(id)?;
+        let Commit { vm, run, consistency, started, finished, disks, .. } = commit.clone();
         Some(RecoveryPoint {
             id,
-            vm: commit.vm.clone(),
-            run: commit.run,
-            consistency: commit.consistency,
-            started: commit.started,
-            finished: commit.finished,
-            disks: usize::try_from(commit.disks).unwrap_or(usize::MAX),
+            vm,
+            run,
+            consistency,
+            started,
+            finished,
+            disks: usize::try_from(disks).unwrap_or(usize::MAX),
             capacity: commit.capacity,
             data_bytes: commit.data_bytes,
             new_bytes: commit.new_bytes,
-            lock: self.retention.lock(id)?,
-            state: self.retention.may_delete(id, self.clock.value())?,
+            lock: self.state.retention().lock(id)?,
+            state: self.state.retention().may_delete(id, self.clock.value)?,
             verified: *verified,
         })
     }
 
-    pub(crate) fn pin(&mut self, point: RecoveryPointId) {
+    /// What placement wants to know of the data segments in `serials`: those of earlier points.
+    pub(crate) fn known(&self, serials: &Runs) -> BTreeMap<u32, Known> {
+        let mut known = BTreeMap::new();
+        for serial in serials.serials().filter(|serial| self.state.references(*serial) > 0) {
+            let (Some(held), Some(segment)) = (self.files.get(&serial), self.state.segment(serial))
+            else {
+                continue;
+            };
+            let (chunks, until) = (u64::from(held.chunks), RetentionTime(i64::MIN));
+            if chunks > 0 {
+                known.insert(serial, Known { chunks, made: segment.recorded, until });
+            }
+        }
+        for (id, point) in self.state.reaching(serials) {
+            let Some(lock) = self.state.retention().lock(id) else { continue };
+            for (first, last) in point.reach.runs() {
+                for known in known.range_mut(first..=last) {
+                    known.1.until = known.1.until.max(lock.until);
+                }
+            }
+        }
+        known
+    }
+
+    /// `serials` with the segments that compactions have emptied replaced by those they filled.
+    pub(crate) fn current(&self, serials: Runs) -> Runs {
+        let moved = |serials: Runs, (from, to): &(Runs, Runs)| {
+            let left = serials.without(from);
+            if left == serials { serials } else { left.union(to) }
+        };
+        self.state.compactions().iter().fold(serials, moved)
+    }
+
+    /// Keeps a point from being deleted until it is unpinned.
+    pub(crate) fn pin(&mut self, point: RecoveryPointId) -> Result<(), StoreError> {
+        self.point(point)?;
+        if self.going.contains(&point) {
+            return Err(StoreError::no_point(point));
+        }
         *self.pins.entry(point).or_default() += 1;
+        Ok(())
     }
 
     pub(crate) fn unpin(&mut self, point: RecoveryPointId) {
@@ -261,5 +200,21 @@ impl Catalog {
                 self.pins.remove(&point);
             }
         }
+    }
+
+    /// From now on nobody begins to read `points`; an error names one that somebody is reading.
+    pub(crate) fn begin_removal(
+        &mut self,
+        points: &[RecoveryPointId],
+    ) -> Result<(), RecoveryPointId> {
+        match points.iter().find(|point| self.pins.contains_key(point)) {
+            Some(point) => Err(*point),
+            None => Ok(self.going.extend(points)),
+        }
+    }
+
+    /// They are gone, or stay.
+    pub(crate) fn end_removal(&mut self) {
+        self.going.clear(); // one removal at a time
     }
 }

@@ -6,8 +6,8 @@
 use crate::catalog::Catalog;
 use crate::index::Index;
 use crate::pipeline::Carrier;
-use crate::storage::Storage;
-use crate::{Options, StoreError, layout};
+use crate::volumes::Volumes;
+use crate::{Options, StoreError};
 use format::Place;
 use format::codec::{Nonces, Opener, Sealer, Wanted};
 use format::header::{Keys, RepositoryId};
@@ -18,12 +18,17 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use warden::storage::{Read, Storage};
+use warden::wire::{Reply, Request};
+use warden::{Warden, WardenError, layout};
 
 /// Read handles kept open at most: far below the usual limit of 1024 descriptors.
 const OPEN_FILES: usize = 128;
 
 pub(crate) struct Core {
     pub(crate) storage: Arc<dyn Storage>,
+    warden: Arc<dyn Warden>,
+    pub(crate) volumes: Volumes,
     pub(crate) options: Options,
     pub(crate) id: RepositoryId,
     pub(crate) keys: Keys,
@@ -37,7 +42,7 @@ pub(crate) struct Core {
     /// For records that are made outside of the workers.
     pub(crate) sealer: Mutex<Sealer>,
     pub(crate) next_serial: AtomicU32,
-    files: Mutex<HashMap<u32, Arc<dyn crate::storage::Read>>>,
+    files: Mutex<HashMap<u32, Arc<dyn Read>>>,
 }
 
 /// The value behind a lock. A panic while it was held is a bug that has been reported by then;
@@ -49,6 +54,8 @@ pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// The parts that [`Core::new`] puts together.
 pub(crate) struct Parts {
     pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) warden: Arc<dyn Warden>,
+    pub(crate) volumes: Volumes,
     pub(crate) options: Options,
     pub(crate) id: RepositoryId,
     pub(crate) keys: Keys,
@@ -64,6 +71,8 @@ impl Core {
         let sealer = new_sealer(parts.id, parts.options.zstd_level, &parts.ring)?;
         Ok(Self {
             storage: parts.storage,
+            warden: parts.warden,
+            volumes: parts.volumes,
             options: parts.options,
             id: parts.id,
             keys: parts.keys,
@@ -84,11 +93,17 @@ impl Core {
             .map_err(|_| StoreError::misuse("this repository has no segment numbers left"))
     }
 
-    /// Refuses when less than the reserve is free.
-    pub(crate) fn check_space(&self) -> Result<(), StoreError> {
-        let free = self.storage.free().map_err(StoreError::io("asking for free space of", ""))?;
-        let reserve = self.options.reserve_bytes;
-        if free < reserve { Err(StoreError::Full { free, reserve }) } else { Ok(()) }
+    /// Asks the warden, and takes what that has put on record into the catalog.
+    ///
+    /// Nothing is held while it works. What it refuses is on record too.
+    pub(crate) fn ask(&self, request: Request) -> Result<Reply, StoreError> {
+        let answer = self.warden.call(request);
+        match &answer {
+            Ok(reply) => locked(&self.catalog).advance(reply.size, Some(reply.clock.clone()))?,
+            Err(WardenError::Refused { size, .. }) => locked(&self.catalog).advance(*size, None)?,
+            Err(_) => {}
+        }
+        Ok(answer?)
     }
 
     pub(crate) fn opener(&self) -> Result<Opener, StoreError> {
@@ -106,18 +121,23 @@ impl Core {
         self.ring.latest().unwrap_or(0)
     }
 
-    fn file(&self, serial: u32) -> Result<Arc<dyn crate::storage::Read>, StoreError> {
+    fn file(&self, serial: u32) -> Result<Arc<dyn Read>, StoreError> {
         let mut files = locked(&self.files);
         if let Some(file) = files.get(&serial) {
             return Ok(Arc::clone(file));
         }
-        let name = layout::sealed(serial);
+        let name = self.name_of(serial);
         let file = self.storage.open(&name).map_err(StoreError::io("opening", name))?;
         if files.len() >= OPEN_FILES {
             files.clear();
         }
         files.insert(serial, Arc::clone(&file));
         Ok(file)
+    }
+
+    /// The file of a sealed segment, on the volume where it was found.
+    pub(crate) fn name_of(&self, serial: u32) -> String {
+        layout::sealed(locked(&self.catalog).volume_of_segment(serial), serial)
     }
 
     /// Closes the handles of segments that are going to be removed.
@@ -133,7 +153,7 @@ impl Core {
         buffer: &mut [u8],
     ) -> Result<(), StoreError> {
         let read = self.file(serial)?.read(offset, buffer);
-        read.map_err(StoreError::io("reading", layout::sealed(serial)))
+        read.map_err(|source| StoreError::io("reading", self.name_of(serial))(source))
     }
 
     /// The plain bytes of a record, checked in every way, in `scratch.plain`.
@@ -146,14 +166,14 @@ impl Core {
         self.read_raw(wanted.place.segment(), wanted.place.offset(), &mut scratch.raw)?;
         scratch.opener.open(&scratch.raw, wanted, &mut scratch.plain).map_err(|source| {
             let (kind, place) = (wanted.kind, wanted.place);
-            let (segment, offset) = (layout::sealed(place.segment()), place.offset());
-            let what = format!("the {} at byte {offset} of {segment}", name_of(kind));
+            let (segment, offset) = (self.name_of(place.segment()), place.offset());
+            let what = format!("the {} at byte {offset} of {segment}", word_for(kind));
             StoreError::Damaged { what, source }
         })
     }
 }
 
-fn name_of(kind: Kind) -> &'static str {
+fn word_for(kind: Kind) -> &'static str {
     match kind {
         Kind::Chunk => "chunk",
         Kind::Node => "map node",
@@ -174,7 +194,7 @@ fn new_sealer(id: RepositoryId, level: i32, ring: &KeyRing) -> Result<Sealer, St
         });
         sealer
             .encrypt(ring, epoch, nonces)
-            .map_err(|source| StoreError::Damaged { what: layout::epoch(epoch), source })?;
+            .map_err(|source| StoreError::Damaged { what: layout::key(epoch), source })?;
     }
     Ok(sealer)
 }

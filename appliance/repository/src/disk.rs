@@ -4,13 +4,16 @@ use crate::StoreError;
 use crate::core::locked;
 use crate::map::{Build, MapReader, Written};
 use crate::point::PointState;
+use crate::reach;
 use crate::repo::Inner;
 use block::Grid;
 use format::codec::Sealer;
 use format::manifest::DiskEntry;
 use format::map::{Below, FAN_OUT, Shape};
+use format::reach::Reach;
 use format::record::{Kind, RECORD_HEADER};
 use model::{DiskIdentity, ReadMode, RecoveryPointId, Transport};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -72,9 +75,18 @@ fn count(counter: &AtomicU64, by: u64) {
     counter.fetch_add(by, Ordering::Relaxed);
 }
 
+/// A disk whose map is stored.
+pub(crate) struct Finished {
+    pub(crate) entry: DiskEntry,
+    pub(crate) shape: Shape,
+    pub(crate) reach: Reach,
+}
+
 /// What the workers need to know of a disk.
 pub(crate) struct DiskState {
     parent: Option<MapReader>,
+    /// Chunks in these segments count as unknown: they are to be stored again.
+    avoid: BTreeSet<u32>,
     /// What became of each cell that was given; claimed first, so that none is given twice.
     written: Mutex<Written>,
     claimed: Mutex<Claims>,
@@ -86,9 +98,9 @@ type Claims = std::collections::BTreeMap<u64, [u64; 4]>;
 
 /// A chunk on its way.
 pub(crate) struct Task {
-    disk: Arc<DiskState>,
-    cell: u64,
-    bytes: Vec<u8>,
+    pub(crate) disk: Arc<DiskState>,
+    pub(crate) cell: u64,
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Task {
@@ -116,7 +128,11 @@ impl Task {
             }
         }
         let known = locked(&point.unsealed).get(&id).copied();
-        let place = match known.or_else(|| point.find_sealed(&id)) {
+        let known = match known {
+            None => point.find_sealed(&id, &self.disk.avoid)?,
+            known => known,
+        };
+        let place = match known {
             Some(place) => {
                 count(&counters.deduplicated, 1);
                 place
@@ -163,6 +179,21 @@ fn is_zero(bytes: &[u8]) -> bool {
 }
 
 impl DiskState {
+    pub(crate) fn new(parent: Option<MapReader>, avoid: BTreeSet<u32>) -> Self {
+        Self {
+            parent,
+            avoid,
+            written: Mutex::default(),
+            claimed: Mutex::default(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// What became of the cells so far, which are forgotten here.
+    pub(crate) fn take_written(&self) -> Written {
+        std::mem::take(&mut *locked(&self.written))
+    }
+
     fn write(&self, cell: u64, below: Below) {
         let mut written = locked(&self.written);
         let leaf = written.entry(cell / FAN_OUT).or_insert_with(|| vec![None; 256]);
@@ -208,7 +239,7 @@ pub struct DiskWriter {
     state: Arc<DiskState>,
     grid: Grid,
     draft: DiskDraft,
-    finished: Arc<Mutex<Vec<DiskEntry>>>,
+    finished: Arc<Mutex<Vec<Finished>>>,
 }
 
 impl DiskWriter {
@@ -216,7 +247,7 @@ impl DiskWriter {
         inner: Arc<Inner>,
         point: Arc<PointState>,
         draft: DiskDraft,
-        finished: Arc<Mutex<Vec<DiskEntry>>>,
+        finished: Arc<Mutex<Vec<Finished>>>,
     ) -> Result<Self, StoreError> {
         let chunk_size = u64::from(point.chunk_size);
         let grid = Grid::new(draft.identity.capacity, chunk_size)
@@ -226,12 +257,7 @@ impl DiskWriter {
             .parent
             .map(|parent| open_parent(&inner, &draft, parent, point.chunk_size))
             .transpose()?;
-        let state = DiskState {
-            parent,
-            written: Mutex::default(),
-            claimed: Mutex::default(),
-            counters: Counters::default(),
-        };
+        let state = DiskState::new(parent, BTreeSet::new());
         Ok(Self { inner, point, state: Arc::new(state), grid, draft, finished })
     }
 
@@ -277,12 +303,12 @@ impl DiskWriter {
     pub fn finish(self) -> Result<DiskStats, StoreError> {
         self.point.drain()?;
         let shape = Shape::new(self.grid.cells());
-        let written = std::mem::take(&mut *locked(&self.state.written));
+        let written = self.state.take_written();
         let mut sink = Arc::clone(&self.point);
         let parent = self.state.parent.as_ref();
-        let core = &self.inner.core;
-        let build = Build { core, shape, parent, written: &written, sink: &mut sink };
-        let map = build.root()?;
+        let reach = self.parent_reach()?;
+        let build = Build { shape, parent, written: &written, sink: &mut sink, reach };
+        let (map, reach) = build.run()?;
         let old = self.old_data_bytes()?;
         let entry = DiskEntry {
             identity: self.draft.identity.clone(),
@@ -292,8 +318,25 @@ impl DiskWriter {
             reach: None,
             data_bytes: self.data_bytes(old, &written)?,
         };
-        locked(&self.finished).push(entry);
+        locked(&self.finished).push(Finished { entry, shape, reach });
         Ok(self.state.stats())
+    }
+
+    /// What the parent reaches: its record, or counted anew where that cannot be read.
+    fn parent_reach(&self) -> Result<Reach, StoreError> {
+        let Some((draft, map)) = self.draft.parent.zip(self.state.parent.as_ref()) else {
+            return Ok(Reach::default());
+        };
+        let manifest = self.inner.manifest(draft.point)?;
+        let record = manifest.disks.get(draft.disk).and_then(|disk| disk.reach);
+        match record.map(|record| reach::read(&self.inner.core, record)) {
+            Some(Err(error @ StoreError::Damaged { .. })) => {
+                tracing::warn!(error = model::chain(&error), "counting the reach anew");
+                reach::walk(map)
+            }
+            Some(outcome) => outcome,
+            None => reach::walk(map),
+        }
     }
 
     fn old_data_bytes(&self) -> Result<u64, StoreError> {

@@ -1,9 +1,10 @@
 //! What can go wrong in the store.
 
 use format::FormatError;
-use ledger::LedgerError;
 use model::{ErrorKind, LockMode, RecoveryPointId, RetentionTime};
+use retention::{Refusal, Verdict};
 use std::io;
+use warden::WardenError;
 
 /// An operation of the store that did not happen.
 #[derive(Debug, thiserror::Error)]
@@ -20,10 +21,12 @@ pub enum StoreError {
     },
     /// Free space is below the reserve: nothing more is taken in, nothing is deleted.
     #[error(
-        "the repository is full: {free} bytes are free and {reserve} are kept in reserve; add \
-         space or delete expired recovery points"
+        "volume {volume} of the repository is full: {free} bytes are free and {reserve} are kept \
+         in reserve; add space or delete expired recovery points"
     )]
     Full {
+        /// Its number; 0 is the repository's own directory.
+        volume: u8,
         /// Bytes.
         free: u64,
         /// Bytes.
@@ -68,19 +71,9 @@ pub enum StoreError {
         /// Its serial.
         segment: u32,
     },
-    /// The ledger does not allow it.
-    #[error("the repository's ledger")]
-    Ledger {
-        /// Why.
-        #[from]
-        source: LedgerError,
-    },
-    /// A write to the ledger failed earlier in a way that leaves its state unknown.
-    #[error(
-        "the ledger takes no more entries because an earlier write failed; what is committed \
-         can be read. Restart the service"
-    )]
-    LedgerStopped,
+    /// The warden did not do it.
+    #[error(transparent)]
+    Warden(#[from] WardenError),
     /// The caller asked for something that cannot be.
     #[error("{problem}")]
     Misuse {
@@ -117,8 +110,7 @@ impl StoreError {
             Self::NotFound { .. } => ErrorKind::NotFound,
             Self::Damaged { source, .. } => source.kind(),
             Self::ReadBack { .. } => ErrorKind::Corrupt,
-            Self::Ledger { source } => source.kind(),
-            Self::LedgerStopped => ErrorKind::Retryable,
+            Self::Warden(error) => error.kind(),
             Self::Misuse { .. } => ErrorKind::Refused,
         }
     }
@@ -176,6 +168,14 @@ pub enum DeleteError {
         /// The point.
         point: RecoveryPointId,
     },
+    /// The retention clock cannot be trusted now. The attempt is on record.
+    #[error("recovery point {point} is not deleted now")]
+    Refused {
+        /// The point.
+        point: RecoveryPointId,
+        /// Why.
+        source: Refusal,
+    },
     /// The store failed; nothing that remains needs anything that was removed.
     #[error("deleting recovery point {point} failed")]
     Store {
@@ -187,11 +187,34 @@ pub enum DeleteError {
 }
 
 impl DeleteError {
+    /// What the warden's answer to a deletion of `points` means for the first of them that it
+    /// names; `now` is the retention clock.
+    pub(crate) fn of(points: &[RecoveryPointId], error: StoreError, now: RetentionTime) -> Self {
+        let first = points.first().copied().unwrap_or(RecoveryPointId([0; 16]));
+        let refusal = match error {
+            StoreError::Warden(WardenError::Refused { refusal, .. }) => *refusal,
+            source => return Self::Store { point: first, source },
+        };
+        match refusal {
+            Refusal::Kept { point, verdict: Verdict::Locked { mode, until } } => {
+                Self::Locked { point, mode, until, now }
+            }
+            Refusal::Kept { point, verdict: Verdict::Held { matters } } => {
+                Self::Held { point, matters }
+            }
+            Refusal::Unknown { point } => {
+                Self::Store { point, source: StoreError::no_point(point) }
+            }
+            source => Self::Refused { point: first, source },
+        }
+    }
+
     /// What the caller can do about it.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Locked { .. } | Self::Held { .. } => ErrorKind::Refused,
+            Self::Refused { source, .. } => source.kind(),
             Self::InUse { .. } => ErrorKind::Busy,
             Self::Store { source, .. } => source.kind(),
         }

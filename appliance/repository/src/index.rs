@@ -6,7 +6,7 @@
 
 use format::Place;
 use model::ChunkId;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 const SHARDS: usize = 256;
 const KEY: usize = 24;
@@ -48,9 +48,9 @@ impl Shard {
         }
         let at = self.find(&slot.key).expect("there are free slots, see above");
         let absent = self.slots[at].place == 0;
-        if absent {
+        self.used += usize::from(absent);
+        if absent || segment_of(self.slots[at].place) < segment_of(slot.place) {
             self.slots[at] = slot;
-            self.used += 1;
         }
         absent
     }
@@ -83,25 +83,35 @@ fn segment_of(bits: u64) -> u32 {
     Place::from_bits(bits).map_or(u32::MAX, Place::segment)
 }
 
-/// Chunks of all sealed segments, and the segments that may not be removed now.
-pub(crate) struct Index {
+/// Chunks of the sealed segments of one volume.
+struct Table {
     shards: Vec<Shard>,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Self { shards: (0..SHARDS).map(|_| Shard::default()).collect() }
+    }
+}
+
+/// Chunks of all sealed segments, and the segments that may not be removed now. A chunk is looked
+/// for on one volume only: what a point refers to lies on its own volume.
+#[derive(Default)]
+pub(crate) struct Index {
+    volumes: BTreeMap<u8, Table>,
     pins: HashMap<u32, usize>,
 }
 
 impl Index {
-    pub(crate) fn new() -> Self {
-        Self { shards: (0..SHARDS).map(|_| Shard::default()).collect(), pins: HashMap::new() }
-    }
-
-    /// Adds a chunk unless it is there.
-    pub(crate) fn insert(&mut self, id: &ChunkId, place: Place) -> bool {
+    /// Adds a chunk; `false` when it is there. Of two places the one in the younger segment stays:
+    /// a chunk that was copied forward is expected to live longer there.
+    pub(crate) fn insert(&mut self, volume: u8, id: &ChunkId, place: Place) -> bool {
         let slot = Slot { key: key(id), place: place.to_bits() };
-        self.shards[usize::from(id.0[0])].insert(slot)
+        self.volumes.entry(volume).or_default().shards[usize::from(id.0[0])].insert(slot)
     }
 
-    pub(crate) fn find(&self, id: &ChunkId) -> Option<Place> {
-        let shard = &self.shards[usize::from(id.0[0])];
+    pub(crate) fn find(&self, volume: u8, id: &ChunkId) -> Option<Place> {
+        let shard = &self.volumes.get(&volume)?.shards[usize::from(id.0[0])];
         let slot = shard.slots[shard.find(&key(id))?];
         Place::from_bits(slot.place).ok()
     }
@@ -122,33 +132,33 @@ impl Index {
         }
     }
 
-    /// Forgets all chunks of `segments` and gives back those that nobody has pinned: from now on
-    /// no new reference to them can come up.
-    pub(crate) fn condemn(&mut self, segments: &BTreeSet<u32>) -> BTreeSet<u32> {
-        let free: BTreeSet<u32> =
-            segments.iter().copied().filter(|segment| !self.pins.contains_key(segment)).collect();
-        self.forget(&free);
-        free
+    /// The segments that may not be removed now.
+    pub(crate) fn pinned(&self) -> impl Iterator<Item = u32> {
+        self.pins.keys().copied()
     }
 
     /// Forgets all chunks of `segments`: they are stored anew when they come again.
     pub(crate) fn forget(&mut self, segments: &BTreeSet<u32>) {
-        if !segments.is_empty() {
-            for shard in &mut self.shards {
-                shard
-                    .rebuild(shard.slots.len(), |slot| !segments.contains(&segment_of(slot.place)));
-            }
+        if segments.is_empty() {
+            return;
+        }
+        for shard in self.volumes.values_mut().flat_map(|table| &mut table.shards) {
+            shard.rebuild(shard.slots.len(), |slot| !segments.contains(&segment_of(slot.place)));
         }
     }
 
     pub(crate) fn chunks(&self) -> u64 {
-        self.shards.iter().map(|shard| shard.used as u64).sum()
+        self.shards().map(|shard| shard.used as u64).sum()
     }
 
     /// Bytes of memory of the table.
     pub(crate) fn memory(&self) -> u64 {
-        self.shards.iter().map(|shard| shard.slots.capacity() as u64).sum::<u64>()
+        self.shards().map(|shard| shard.slots.capacity() as u64).sum::<u64>()
             * size_of::<Slot>() as u64
+    }
+
+    fn shards(&self) -> impl Iterator<Item = &Shard> {
+        self.volumes.values().flat_map(|table| &table.shards)
     }
 }
 
@@ -171,31 +181,47 @@ mod tests {
 
     #[test]
     fn a_chunk_costs_at_most_48_bytes_at_every_size() {
-        let mut index = Index::new();
+        let mut index = Index::default();
         for number in 0..200_000u64 {
-            assert!(index.insert(&hashed(number), place(1)));
+            assert!(index.insert(0, &hashed(number), place(1)));
             if number > 50_000 && number % 1000 == 0 {
                 let each = index.memory() / index.chunks();
                 assert!(each <= 48, "{each} bytes each at {number}");
             }
         }
-        assert!((0..200_000).all(|number| index.find(&hashed(number)).is_some()));
-        assert!((200_000..210_000).all(|number| index.find(&hashed(number)).is_none()));
+        assert!((0..200_000).all(|number| index.find(0, &hashed(number)).is_some()));
+        assert!((200_000..210_000).all(|number| index.find(0, &hashed(number)).is_none()));
     }
 
     #[test]
-    fn pinned_segments_are_not_condemned() {
-        let mut index = Index::new();
+    fn forgotten_segments_are_not_found_and_pins_are_counted() {
+        let mut index = Index::default();
         for segment in 1..=3 {
-            index.insert(&hashed(segment.into()), place(segment));
+            index.insert(0, &hashed(segment.into()), place(segment));
         }
+        index.forget(&BTreeSet::from([1]));
+        assert_eq!(index.find(0, &hashed(1)), None);
+        assert_eq!(index.find(0, &hashed(2)), Some(place(2)));
+        assert_eq!(index.chunks(), 2);
         index.pin(2);
-        assert_eq!(index.condemn(&BTreeSet::from([1, 2])), BTreeSet::from([1]));
-        assert_eq!(index.find(&hashed(1)), None);
-        assert_eq!(index.find(&hashed(2)), Some(place(2)));
+        index.pin(2);
         index.unpin(&BTreeSet::from([2]));
-        assert_eq!(index.condemn(&BTreeSet::from([2])), BTreeSet::from([2]));
-        assert_eq!(index.chunks(), 1);
+        assert_eq!(index.pinned().collect::<Vec<_>>(), [2]);
+        index.unpin(&BTreeSet::from([2]));
+        assert_eq!(index.pinned().count(), 0);
+    }
+
+    #[test]
+    fn a_chunk_is_found_on_its_own_volume_and_in_the_younger_segment() {
+        let mut index = Index::default();
+        assert!(index.insert(0, &hashed(1), place(5)));
+        assert!(index.insert(7, &hashed(1), place(6)));
+        assert!(!index.insert(0, &hashed(1), place(4)));
+        assert_eq!(index.find(0, &hashed(1)), Some(place(5)));
+        assert!(!index.insert(0, &hashed(1), place(8)));
+        assert_eq!(index.find(0, &hashed(1)), Some(place(8)));
+        assert_eq!(index.find(7, &hashed(1)), Some(place(6)));
+        assert_eq!(index.find(1, &hashed(1)), None);
     }
 
     proptest! {
@@ -204,19 +230,20 @@ mod tests {
             operations in prop::collection::vec((0u64..60, 1u32..5, 0..8), 0..300),
         ) {
             // Ids that collide in the shard and nearly everywhere else.
-            let mut index = Index::new();
+            let mut index = Index::default();
             let mut map: HashMap<u64, u32> = HashMap::new();
             for (number, segment, kind) in operations {
                 if kind == 0 {
-                    index.condemn(&BTreeSet::from([segment]));
+                    index.forget(&BTreeSet::from([segment]));
                     map.retain(|_, value| *value != segment);
                 } else {
-                    let absent = index.insert(&id(number << 56), place(segment));
+                    let absent = index.insert(0, &id(number << 56), place(segment));
                     prop_assert_eq!(absent, !map.contains_key(&number));
-                    map.entry(number).or_insert(segment);
+                    let place = map.entry(number).or_insert(segment);
+                    *place = segment.max(*place);
                 }
                 for number in 0..60 {
-                    let found = index.find(&id(number << 56)).map(Place::segment);
+                    let found = index.find(0, &id(number << 56)).map(Place::segment);
                     prop_assert_eq!(found, map.get(&number).copied());
                 }
             }

@@ -1,29 +1,29 @@
 //! Keys of an encrypted repository: made with it, opened at every start (FORMAT.md 3.2).
 
+use crate::StoreError;
 use crate::repo::random;
-use crate::storage::{self, Storage};
-use crate::{StoreError, layout};
 use format::FormatError;
 use format::header::{Keys, RepositoryHeader, RepositoryId};
-use format::keys::{DataKey, EpochFile, KeyEncryptionKey, KeyRing, MasterFile, MasterKey, Secret};
+use format::keys::{
+    DataKey, EpochFile, KEY_FILE_BYTES, KeyEncryptionKey, KeyRing, MasterFile, MasterKey, Secret,
+};
 use model::ErrorKind;
+use warden::layout;
+use warden::storage::{self, Storage};
 use zeroize::Zeroizing;
 
 /// Epoch of the first data key.
-const FIRST: u32 = 1;
+pub(crate) const FIRST: u32 = 1;
 
 fn secret() -> Result<Zeroizing<[u8; 32]>, StoreError> {
     random().map(Zeroizing::new)
 }
 
-/// Writes the key files of a new repository and gives its recovery key. The directory is synced.
-pub(crate) fn create(
-    storage: &dyn Storage,
+/// The file `keys/master` of a new repository, and its recovery key.
+pub(crate) fn master(
     repository: RepositoryId,
     kek: &KeyEncryptionKey,
-) -> Result<KeyEncryptionKey, StoreError> {
-    let path = layout::KEYS;
-    storage.create_dir(path).map_err(StoreError::io("creating", path))?;
+) -> Result<(Vec<u8>, KeyEncryptionKey), StoreError> {
     let recovery = KeyEncryptionKey::new(&*secret()?);
     let (master, hashes) = (MasterKey::new(&*secret()?), Secret::new(&*secret()?));
     let mut file = MasterFile::new(repository);
@@ -31,20 +31,37 @@ pub(crate) fn create(
         let added = file.add(key, random()?, (&master, &hashes));
         debug_assert!(added, "two slots of a new file, of keys that differ");
     }
-    let data = DataKey::new(&*secret()?);
-    let epoch = EpochFile::seal(repository, FIRST, &master, &data, random()?);
-    let name = layout::epoch(FIRST);
-    storage::replace(storage, &name, &epoch.encode()).map_err(StoreError::io("writing", &*name))?;
-    storage::replace(storage, layout::MASTER, &file.encode())
-        .map_err(StoreError::io("writing", layout::MASTER))?;
-    Ok(recovery)
+    Ok((file.encode(), recovery))
 }
 
-/// The keys of hashes, and the data keys of all epochs.
+/// The file `keys/<epoch>` with a new data key.
+pub(crate) fn new_epoch(
+    storage: &dyn Storage,
+    header: &RepositoryHeader,
+    kek: &KeyEncryptionKey,
+    epoch: u32,
+) -> Result<Vec<u8>, StoreError> {
+    let (master, _) = open_master(storage, header, kek)?;
+    let data = DataKey::new(&*secret()?);
+    Ok(EpochFile::seal(header.id, epoch, &master, &data, random()?).encode())
+}
+
+fn open_master(
+    storage: &dyn Storage,
+    header: &RepositoryHeader,
+    kek: &KeyEncryptionKey,
+) -> Result<(MasterKey, Secret), StoreError> {
+    let file = read(storage, layout::MASTER_KEY, MasterFile::decode)?;
+    own(layout::MASTER_KEY, file.repository(), header)?;
+    file.open(kek).map_err(damaged(layout::MASTER_KEY))
+}
+
+/// The keys of hashes, and the data keys of `epochs`, those that the ledger names.
 pub(crate) fn open(
     storage: &dyn Storage,
     header: &RepositoryHeader,
     kek: Option<&KeyEncryptionKey>,
+    epochs: impl Iterator<Item = u32>,
 ) -> Result<(Keys, KeyRing), StoreError> {
     let refuse =
         |problem| StoreError::Directory { path: storage.name(), problem, kind: ErrorKind::Refused };
@@ -54,39 +71,49 @@ pub(crate) fn open(
         (None, None) => return Err(refuse("it is encrypted; give its key-encryption key")),
         (None, Some(kek)) => kek,
     };
-    let file = read(storage, layout::MASTER, MasterFile::decode)?;
-    own(layout::MASTER, file.repository(), header)?;
-    let (master, secret) = file.open(kek).map_err(damaged(layout::MASTER))?;
-    Ok((Keys::derive(&secret), ring(storage, header, &master)?))
+    let (master, secret) = open_master(storage, header, kek)?;
+    Ok((Keys::derive(&secret), ring(storage, header, &master, epochs)?))
 }
 
+/// A key that cannot be read makes the segments of its epoch unreadable, and no others. The
+/// warden reports its file.
 fn ring(
     storage: &dyn Storage,
     header: &RepositoryHeader,
     master: &MasterKey,
+    epochs: impl Iterator<Item = u32>,
 ) -> Result<KeyRing, StoreError> {
     let mut ring = KeyRing::new();
-    let files = storage.list(layout::KEYS).map_err(StoreError::io("listing", layout::KEYS))?;
-    for (name, _) in files {
-        let Some(number) = epoch_of(&name) else { continue };
-        let name = layout::epoch(number);
-        let file = read(storage, &name, EpochFile::decode)?;
-        own(&name, file.repository(), header)?;
-        if file.epoch() != number {
-            let problem = format!("it is the key of epoch {}", file.epoch());
-            return Err(damaged(&name)(FormatError::Corrupt { what: "key file", problem }));
+    let mut failed = None;
+    for epoch in epochs {
+        match data_key(storage, header, master, epoch) {
+            Ok(key) => ring.insert(epoch, &key),
+            Err(error) => {
+                tracing::error!(epoch, error = model::chain(&error), "a data key is lost");
+                failed = Some(error);
+            }
         }
-        ring.insert(number, &file.open(master).map_err(damaged(&name))?);
     }
-    if ring.latest().is_none() {
-        let source = FormatError::NoKey { what: "the repository", epoch: FIRST };
-        return Err(damaged(layout::KEYS)(source));
+    match (ring.latest(), failed) {
+        (None, Some(error)) => Err(error),
+        _ => Ok(ring),
     }
-    Ok(ring)
 }
 
-fn epoch_of(name: &str) -> Option<u32> {
-    u32::from_str_radix(name, 16).ok().filter(|number| format!("{number:08x}") == name)
+fn data_key(
+    storage: &dyn Storage,
+    header: &RepositoryHeader,
+    master: &MasterKey,
+    epoch: u32,
+) -> Result<DataKey, StoreError> {
+    let name = layout::key(epoch);
+    let file = read(storage, &name, EpochFile::decode)?;
+    own(&name, file.repository(), header)?;
+    if file.epoch() != epoch {
+        let problem = format!("it is the key of epoch {}", file.epoch());
+        return Err(damaged(&name)(FormatError::Corrupt { what: "key file", problem }));
+    }
+    file.open(master).map_err(damaged(&name))
 }
 
 fn damaged(name: &str) -> impl FnOnce(FormatError) -> StoreError {
@@ -99,7 +126,8 @@ fn read<T>(
     name: &str,
     decode: impl FnOnce(&[u8]) -> Result<T, FormatError>,
 ) -> Result<T, StoreError> {
-    let bytes = storage::read_all(storage, name).map_err(StoreError::io("reading", name))?;
+    let bytes = storage::read_all(storage, name, KEY_FILE_BYTES as u64)
+        .map_err(StoreError::io("reading", name))?;
     decode(&bytes).map_err(damaged(name))
 }
 

@@ -22,38 +22,44 @@
 //! Start with [`repo`](Repository), then `point.rs`, `disk.rs`, `segment.rs`.
 
 mod catalog;
+mod commit;
 mod core;
 mod delete;
 mod disk;
 mod error;
 mod index;
 mod keys;
-mod layout;
-mod ledger_file;
+mod local;
+mod locks;
 mod map;
 mod open;
 mod options;
 mod pipeline;
+mod placement;
 mod point;
+mod reach;
 mod reader;
 mod repo;
+mod scan;
 mod segment;
-mod storage;
 mod verify;
+mod volumes;
 
 #[cfg(test)]
 mod tests;
 
-pub use catalog::{RecoveryPoint, Verified};
+pub use catalog::RecoveryPoint;
 pub use delete::Deleted;
 pub use disk::{DiskDraft, DiskStats, DiskWriter, ParentDisk};
 pub use error::{DeleteError, StoreError};
 pub use format::keys::KeyEncryptionKey;
 pub use format::manifest::{DiskEntry, FileEntry, Manifest};
-pub use open::{Created, DamagedSegment, DroppedSegment, Recovery};
+pub use local::{Clocks, Created};
+pub use open::{DamagedSegment, DroppedSegment, MissingVolume, Recovery};
 pub use options::{Lock, Options};
 pub use point::{PointDraft, PointWriter};
 pub use reader::{Cell, Cells, DiskReader};
 pub use repo::{Repository, Stats};
-pub use retention::{Now, Verdict};
+pub use retention::Verdict;
 pub use verify::{Damage, Progress, VerifyReport};
+pub use warden::state::Verified;

@@ -3,10 +3,12 @@
 use crate::StoreError;
 use crate::core::locked;
 use crate::core::{Core, Scratch, wanted};
-use format::FormatError;
+use crate::reach;
 use format::manifest::RecordRef;
 use format::map::{Below, FAN_OUT, Node, Shape};
+use format::reach::Reach;
 use format::record::Kind;
+use format::{FormatError, Place};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
@@ -99,6 +101,14 @@ fn entry(node: &Node, index: u64) -> Below {
     node.entries.get(index).copied().unwrap_or(Below::Zero)
 }
 
+/// Where the record of an entry lies; nothing is stored of zeros.
+pub(crate) fn place_of(below: Below) -> Option<Place> {
+    match below {
+        Below::Zero => None,
+        Below::Chunk { place, .. } | Below::Node { place, .. } => Some(place),
+    }
+}
+
 /// A node, read and checked.
 pub(crate) fn load(
     core: &Core,
@@ -125,21 +135,25 @@ pub(crate) type Written = BTreeMap<u64, Vec<Option<Below>>>;
 /// Builds the map of `written` over `parent` (over zeros without one), bottom-up. Nodes that
 /// come out as the parent has them are not stored again.
 pub(crate) struct Build<'a, S> {
-    pub(crate) core: &'a Core,
     pub(crate) shape: Shape,
     pub(crate) parent: Option<&'a MapReader>,
     pub(crate) written: &'a Written,
     pub(crate) sink: &'a mut S,
+    /// The parent's; it is counted along.
+    pub(crate) reach: Reach,
 }
 
 impl<S: NodeSink> Build<'_, S> {
-    /// The root of the new map; `None`: zeros only.
-    pub(crate) fn root(mut self) -> Result<Option<RecordRef>, StoreError> {
+    /// The root of the new map and what it reaches; no root: zeros only.
+    pub(crate) fn run(mut self) -> Result<(Option<RecordRef>, Reach), StoreError> {
         let old = self.parent.map_or(Below::Zero, MapReader::root);
-        match self.node(self.shape.root_level(), 0, old)? {
-            Below::Node { id, place } => Ok(Some(RecordRef { id, place })),
-            Below::Zero | Below::Chunk { .. } => Ok(None),
-        }
+        let new = self.node(self.shape.root_level(), 0, old)?;
+        reach::replace(&mut self.reach, old, new)?;
+        let root = match new {
+            Below::Node { id, place } => Some(RecordRef { id, place }),
+            Below::Zero | Below::Chunk { .. } => None,
+        };
+        Ok((root, self.reach))
     }
 
     fn node(&mut self, level: u8, index: u64, old: Below) -> Result<Below, StoreError> {
@@ -152,24 +166,28 @@ impl<S: NodeSink> Build<'_, S> {
             (Some(parent), Below::Node { .. }) => parent.node(level, index)?,
             _ => None,
         };
+        let old_entry = |number| old_node.as_ref().map_or(Below::Zero, |node| entry(node, number));
         let count = self.shape.entries(level, index);
         let mut entries = Vec::with_capacity(usize::try_from(count).unwrap_or(0));
         for number in 0..count {
-            let old = old_node.as_ref().map_or(Below::Zero, |node| entry(node, number));
+            let old = old_entry(number);
             entries.push(if level == 0 {
                 self.leaf_entry(index, number).unwrap_or(old)
             } else {
                 self.node(level - 1, index * FAN_OUT + number, old)?
             });
         }
+        if old_node.as_ref().is_some_and(|node| node.entries == entries) {
+            return Ok(old);
+        }
+        for (number, &new) in (0..).zip(&entries) {
+            reach::replace(&mut self.reach, old_entry(number), new)?;
+        }
         let node = Node { level, index, entries };
         if node.is_zero() {
             return Ok(Below::Zero);
         }
-        match old {
-            Below::Node { id, .. } if Node::hash(&self.core.keys, &node.encode()) == id => Ok(old),
-            _ => self.sink.store(&node).map(|RecordRef { id, place }| Below::Node { id, place }),
-        }
+        self.sink.store(&node).map(|RecordRef { id, place }| Below::Node { id, place })
     }
 
     fn leaf_entry(&self, leaf: u64, number: u64) -> Option<Below> {

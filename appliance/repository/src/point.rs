@@ -1,27 +1,22 @@
 //! Writing a recovery point: disks and files, then the commit.
 
+use crate::StoreError;
 use crate::core::{Core, locked};
-use crate::disk::{DiskDraft, DiskWriter};
+use crate::disk::{DiskDraft, DiskWriter, Finished};
 use crate::map::NodeSink;
 use crate::options::check_level;
 use crate::repo::Inner;
 use crate::segment::{Done, Stream};
-use crate::{Lock, RecoveryPoint, StoreError, layout};
-use format::manifest::{DiskEntry, FileEntry, Manifest, RecordRef};
+use format::manifest::{FileEntry, RecordRef};
 use format::map::Node;
 use format::record::Kind;
 use format::segment::Class;
 use format::{Place, RECORD_MAX};
-use ledger::Event;
-use ledger::event::{Commit, ManifestRef, ReachChange};
-use model::{
-    ChunkId, Consistency, ErrorKind, RecoveryPointId, RetentionLock, RetentionTime, RunId,
-    VmIdentity, WallTime,
-};
-use retention::Now;
+use model::{ChunkId, Consistency, ErrorKind, RecoveryPointId, RunId, VmIdentity, WallTime};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+use warden::layout;
 
 /// What is known of a recovery point before its first byte.
 #[derive(Clone, Debug)]
@@ -51,13 +46,16 @@ pub(crate) struct PointState {
     /// Where the chunks lie that are in segments of this point not sealed yet. Taken alone or
     /// after `data`: the sealer takes it while a worker waits with `data` for the writer.
     pub(crate) unsealed: Mutex<HashMap<ChunkId, Place>>,
-    metadata: Mutex<Stream>,
+    pub(crate) metadata: Mutex<Stream>,
     failed: AtomicBool,
     failure: Mutex<Failure>,
     work: Mutex<Work>,
     changed: Condvar,
     segments: Mutex<Segments>,
-    new_bytes: AtomicU64,
+    pub(crate) new_bytes: AtomicU64,
+    vm: VmIdentity,
+    /// Where everything of the point lies; known when the first parent or segment is.
+    volume: OnceLock<u8>,
 }
 
 #[derive(Default)]
@@ -78,8 +76,8 @@ struct Work {
 /// Segments of this point.
 #[derive(Default)]
 struct Segments {
-    /// Made by it and not sealed: to be removed when it fails.
-    open: BTreeSet<u32>,
+    /// Made by it and not sealed, with their volume: to be removed when it fails.
+    open: BTreeSet<(u8, u32)>,
     /// Pinned for it: its own and those it found chunks in.
     pinned: BTreeSet<u32>,
 }
@@ -103,6 +101,8 @@ impl PointState {
             changed: Condvar::new(),
             segments: Mutex::default(),
             new_bytes: AtomicU64::new(0),
+            vm: draft.vm.clone(),
+            volume: OnceLock::new(),
         })
     }
 
@@ -158,6 +158,12 @@ impl PointState {
         self.check()
     }
 
+    /// Waits until no segment is being sealed any more, then says whether all went well.
+    pub(crate) fn wait_for_seals(&self) -> Result<(), StoreError> {
+        self.wait(|work| work.segments == 0);
+        self.check()
+    }
+
     fn wait(&self, done: impl Fn(&Work) -> bool) {
         let mut work = locked(&self.work);
         while !done(&work) {
@@ -165,27 +171,56 @@ impl PointState {
         }
     }
 
-    pub(crate) fn opened(&self, serial: u32) {
-        locked(&self.segments).open.insert(serial);
+    /// The volume that everything of this point lies on: without a parent the one of the VM's
+    /// last point, or the one with the most room.
+    pub(crate) fn volume(&self) -> Result<u8, StoreError> {
+        if let Some(&volume) = self.volume.get() {
+            return Ok(volume);
+        }
+        let usual = {
+            let catalog = locked(&self.core.catalog);
+            catalog.latest_of(&self.vm).and_then(|id| catalog.volume_of(id).ok())
+        };
+        let chosen = self.core.choose_volume(usual)?;
+        Ok(*self.volume.get_or_init(|| chosen))
+    }
+
+    /// What builds on a point lies on its volume.
+    fn build_on(&self, parent: RecoveryPointId) -> Result<(), StoreError> {
+        let wanted = locked(&self.core.catalog).volume_of(parent)?;
+        let volume = *self.volume.get_or_init(|| wanted);
+        if volume == wanted {
+            return Ok(());
+        }
+        let problem = format!(
+            "the recovery point is written to volume {volume}, and its parent lies on volume \
+             {wanted}: make a full backup"
+        );
+        Err(StoreError::misuse(problem))
+    }
+
+    /// A segment of this point was begun; nobody removes it while the point is written.
+    pub(crate) fn opened(&self, volume: u8, serial: u32) {
+        let mut index = locked(&self.core.index);
+        let mut segments = locked(&self.segments);
+        segments.open.insert((volume, serial));
+        if segments.pinned.insert(serial) {
+            index.pin(serial);
+        }
     }
 
     /// Takes a sealed segment over into catalog and index.
     pub(crate) fn sealed(&self, done: Done) {
-        let Done { serial, segment, entries } = done;
-        self.new_bytes.fetch_add(segment.bytes, Ordering::Relaxed);
+        let Done { serial, held, entries } = done;
+        self.new_bytes.fetch_add(held.bytes, Ordering::Relaxed);
+        locked(&self.core.catalog).files.insert(serial, held);
         {
-            let mut catalog = locked(&self.core.catalog);
-            catalog.segments.insert(serial, segment);
             let mut index = locked(&self.core.index);
-            let mut segments = locked(&self.segments);
-            segments.open.remove(&serial);
-            if segments.pinned.insert(serial) {
-                index.pin(serial);
-            }
+            locked(&self.segments).open.remove(&(held.volume, serial));
             let chunks = entries.iter().filter(|entry| entry.kind == Kind::Chunk);
             for entry in chunks {
                 if let Some(place) = entry.place(serial) {
-                    index.insert(&entry.id, place);
+                    index.insert(held.volume, &entry.id, place);
                 }
             }
         }
@@ -197,19 +232,26 @@ impl PointState {
         }
     }
 
-    /// Where a chunk of a sealed segment lies; its segment stays while this point is written.
-    pub(crate) fn find_sealed(&self, id: &ChunkId) -> Option<Place> {
+    /// Where a chunk of a sealed segment lies, unless that is one to avoid; the segment stays while
+    /// this point is written.
+    pub(crate) fn find_sealed(
+        &self,
+        id: &ChunkId,
+        avoid: &BTreeSet<u32>,
+    ) -> Result<Option<Place>, StoreError> {
+        let volume = self.volume()?;
         let mut index = locked(&self.core.index);
-        let place = index.find(id)?;
-        let mut segments = locked(&self.segments);
-        if segments.pinned.insert(place.segment()) {
+        let found = index.find(volume, id).filter(|place| !avoid.contains(&place.segment()));
+        if let Some(place) = found
+            && locked(&self.segments).pinned.insert(place.segment())
+        {
             index.pin(place.segment());
         }
-        Some(place)
+        Ok(found)
     }
 
     /// Stores a record of metadata.
-    fn store(
+    pub(crate) fn store(
         self: &Arc<Self>,
         kind: Kind,
         id: ChunkId,
@@ -232,9 +274,9 @@ impl PointState {
         self.wait(|work| work.chunks == 0 && work.segments == 0);
         let Segments { open, pinned } = std::mem::take(&mut *locked(&self.segments));
         locked(&self.core.index).unpin(&pinned);
-        for serial in open {
+        for (volume, serial) in open {
             debug_assert!(!committed, "a commit seals everything first");
-            let name = layout::open(serial);
+            let name = layout::open(volume, serial);
             if let Err(error) = self.core.storage.remove(&name) {
                 tracing::warn!(%error, segment = name, "not removed now; the next start does it");
             }
@@ -266,19 +308,18 @@ impl NodeSink for Arc<PointState> {
 /// A recovery point that is being written. Nothing of it is visible before [`Self::commit`];
 /// dropping it abandons it (what has been sealed by then can still be deduplicated against).
 pub struct PointWriter {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
     pub(crate) state: Arc<PointState>,
-    id: RecoveryPointId,
-    draft: PointDraft,
-    disks: Arc<Mutex<Vec<DiskEntry>>>,
-    disks_begun: usize,
-    files: Vec<FileEntry>,
-    parents: Vec<RecoveryPointId>,
+    pub(crate) id: RecoveryPointId,
+    pub(crate) draft: PointDraft,
+    pub(crate) disks: Arc<Mutex<Vec<Finished>>>,
+    pub(crate) disks_begun: usize,
+    pub(crate) files: Vec<FileEntry>,
+    pub(crate) parents: Vec<RecoveryPointId>,
 }
 
 impl PointWriter {
     pub(crate) fn new(inner: Arc<Inner>, draft: PointDraft) -> Result<Self, StoreError> {
-        inner.core.check_space()?;
         let id = RecoveryPointId(crate::repo::random()?);
         let state = Arc::new(PointState::new(Arc::clone(&inner.core), &draft)?);
         Ok(Self {
@@ -309,6 +350,7 @@ impl PointWriter {
         if let Some(parent) = &draft.parent {
             self.inner.pin(parent.point)?;
             self.parents.push(parent.point);
+            self.state.build_on(parent.point)?;
         }
         let disks = Arc::clone(&self.disks);
         let disk = DiskWriter::new(Arc::clone(&self.inner), Arc::clone(&self.state), draft, disks)?;
@@ -332,131 +374,11 @@ impl PointWriter {
         self.files.push(FileEntry { name: name.into(), length, content });
         Ok(())
     }
-
-    /// Seals everything, puts the point on record and gives it its lock, which is counted from
-    /// now. After an error the point does not exist, unless the error came from the ledger's own
-    /// sync: then the next start knows.
-    pub fn commit(mut self, lock: Lock, now: Now) -> Result<RecoveryPoint, StoreError> {
-        self.state.drain()?;
-        if locked(&self.disks).len() != self.disks_begun {
-            return Err(StoreError::misuse("a disk of this recovery point was not finished"));
-        }
-        locked(&self.state.data).finish(&self.state)?;
-        self.wait_for_seals()?;
-        let manifest = self.manifest(now);
-        let bytes = manifest.encode();
-        let id = self.inner.core.keys.content_id(&bytes);
-        let reference = self.state.store(Kind::Manifest, id, &bytes)?;
-        locked(&self.state.metadata).finish(&self.state)?;
-        self.wait_for_seals()?;
-        self.publish(&manifest, reference, lock, now)
-    }
-
-    fn wait_for_seals(&self) -> Result<(), StoreError> {
-        self.state.wait(|work| work.segments == 0);
-        self.state.check()
-    }
-
-    fn manifest(&mut self, now: Now) -> Manifest {
-        Manifest {
-            point: self.id,
-            run: self.draft.run,
-            vm: self.draft.vm.clone(),
-            consistency: self.draft.consistency,
-            started: self.draft.started,
-            finished: now.wall,
-            chunk_size: self.state.chunk_size,
-            disks: std::mem::take(&mut *locked(&self.disks)),
-            files: std::mem::take(&mut self.files),
-        }
-    }
-
-    fn publish(
-        &self,
-        manifest: &Manifest,
-        reference: RecordRef,
-        lock: Lock,
-        now: Now,
-    ) -> Result<RecoveryPoint, StoreError> {
-        let mut catalog = locked(&self.inner.core.catalog);
-        let clock = catalog.clock.advance(now);
-        let duration = i64::try_from(lock.duration_seconds).ok();
-        let until = duration
-            .and_then(|duration| clock.0.checked_add(duration))
-            .ok_or_else(|| StoreError::misuse("the lock would end beyond the end of time"))?;
-        let lock = RetentionLock { mode: lock.mode, until: RetentionTime(until) };
-        let commit = self.commit_leaf(manifest, reference, lock);
-        let pinned: Vec<u32> = locked(&self.state.segments).pinned.iter().copied().collect();
-        let fresh: Vec<u32> = pinned
-            .into_iter()
-            .filter(|serial| catalog.segments.get(serial).is_some_and(|s| !s.recorded))
-            .collect();
-        let mut events: Vec<Event> =
-            fresh.iter().map(|&serial| segment_leaf(serial, &catalog.segments[&serial])).collect();
-        events.push(Event::Commit(Box::new(commit.clone())));
-        catalog.record(events, now)?;
-        for serial in &fresh {
-            if let Some(segment) = catalog.segments.get_mut(serial) {
-                segment.recorded = true;
-            }
-        }
-        let event = retention::Event::Commit { point: self.id, lock };
-        catalog.retention.apply(event).map_err(|e| StoreError::misuse(e.to_string()))?;
-        catalog
-            .points
-            .insert(self.id, crate::catalog::Point { commit, manifest: reference, verified: None });
-        catalog.order.push(self.id);
-        catalog.summary(self.id).ok_or_else(|| StoreError::no_point(self.id))
-    }
-
-    fn commit_leaf(
-        &self,
-        manifest: &Manifest,
-        reference: RecordRef,
-        lock: RetentionLock,
-    ) -> Commit {
-        Commit {
-            point: self.id,
-            run: manifest.run,
-            vm: manifest.vm.clone(),
-            started: manifest.started,
-            finished: manifest.finished,
-            consistency: manifest.consistency,
-            disks: u32::try_from(manifest.disks.len()).unwrap_or(u32::MAX),
-            capacity: manifest.disks.iter().map(|disk| disk.identity.capacity).sum(),
-            data_bytes: manifest.disks.iter().map(|disk| disk.data_bytes).sum(),
-            new_bytes: self.state.new_bytes.load(Ordering::Relaxed),
-            chunk_size: manifest.chunk_size,
-            reach: ReachChange::default(),
-            manifest: ManifestRef {
-                id: reference.id.to_string(),
-                place: reference.place.to_bits(),
-            },
-            lock,
-        }
-    }
-}
-
-fn segment_leaf(serial: u32, segment: &crate::catalog::Segment) -> Event {
-    let class = match segment.class {
-        Class::Data => "data",
-        Class::Metadata => "metadata",
-    };
-    let seal = hex::encode(segment.seal);
-    Event::Segment(ledger::event::Segment {
-        serial,
-        volume: 0,
-        class: class.into(),
-        cohort: 0,
-        bytes: segment.bytes,
-        seal,
-        epoch: 0,
-    })
 }
 
 impl Drop for PointWriter {
     fn drop(&mut self) {
-        let committed = locked(&self.inner.core.catalog).points.contains_key(&self.id);
+        let committed = locked(&self.inner.core.catalog).state.point(self.id).is_some();
         if !committed {
             let reason = "the recovery point was abandoned".to_owned();
             self.state.fail(StoreError::Failed { reason, kind: ErrorKind::Cancelled });

@@ -1,23 +1,20 @@
 //! The repository's face.
 
-use crate::catalog::{RecoveryPoint, Verified};
+use crate::catalog::RecoveryPoint;
 use crate::core::{Core, Scratch, locked, wanted};
-use crate::delete::Deleted;
-use crate::open::{Created, Recovery};
+use crate::open::Recovery;
 use crate::pipeline::Threads;
 use crate::point::{PointDraft, PointWriter};
 use crate::reader::DiskReader;
-use crate::storage::{Directory, Storage};
 use crate::verify::{Progress, VerifyReport};
-use crate::{DeleteError, Options, StoreError};
+use crate::{Options, StoreError};
 use format::manifest::Manifest;
 use format::record::Kind;
-use ledger::Event;
-use model::{RecoveryPointId, RetentionTime, VmIdentity, WallTime};
-use retention::Now;
-use std::collections::BTreeSet;
+use model::{RecoveryPointId, VmIdentity};
 use std::path::Path;
 use std::sync::Arc;
+use warden::Warden;
+use warden::storage::{Directory, Storage};
 
 /// An open repository. Clones share it; it is closed when the last clone, writer and reader is
 /// gone.
@@ -39,7 +36,7 @@ pub struct Stats {
     pub chunks: u64,
     /// Bytes of memory of the index.
     pub index_bytes: u64,
-    /// Free bytes of the file system.
+    /// Free bytes of all volumes.
     pub free: u64,
     /// Bytes of a cell unless a point says otherwise.
     pub chunk_size: u32,
@@ -52,27 +49,22 @@ pub(crate) struct Inner {
 }
 
 impl Repository {
-    /// Makes a new repository in `dir`, which must not hold one. `wall` is where the retention
-    /// clock begins: check it, it cannot be changed afterwards. With `options.encryption` the
-    /// repository is encrypted, and its recovery key is given back: now and never again.
-    pub fn create(dir: &Path, options: &Options, wall: WallTime) -> Result<Created, StoreError> {
+    /// Opens the repository in `dir`, after a crash too. `warden` has its ledger.
+    pub fn open(
+        dir: &Path,
+        options: &Options,
+        warden: Arc<dyn Warden>,
+    ) -> Result<(Self, Recovery), StoreError> {
         let storage = Directory::new(dir.to_owned(), options.immutable);
-        crate::open::create(&(Arc::new(storage) as Arc<dyn Storage>), options, wall)
-    }
-
-    /// Opens the repository in `dir`, after a crash too. `now` is the first reading of the clocks:
-    /// the retention clock goes on from its last value on record.
-    pub fn open(dir: &Path, options: &Options, now: Now) -> Result<(Self, Recovery), StoreError> {
-        let storage = Directory::new(dir.to_owned(), options.immutable);
-        Self::open_on(Arc::new(storage), options, now)
+        Self::open_on(Arc::new(storage), options, warden)
     }
 
     pub(crate) fn open_on(
         storage: Arc<dyn Storage>,
         options: &Options,
-        now: Now,
+        warden: Arc<dyn Warden>,
     ) -> Result<(Self, Recovery), StoreError> {
-        let (core, idle, recovery) = crate::open::open(storage, options, now)?;
+        let (core, idle, recovery) = crate::open::open(storage, options, warden)?;
         let core = Arc::new(core);
         let threads = Threads::start(&core, idle)?;
         Ok((Self { inner: Arc::new(Inner { _threads: threads, core }) }, recovery))
@@ -87,7 +79,7 @@ impl Repository {
     #[must_use]
     pub fn points(&self) -> Vec<RecoveryPoint> {
         let catalog = locked(&self.inner.core.catalog);
-        catalog.order.iter().filter_map(|&id| catalog.summary(id)).collect()
+        catalog.state.points().filter_map(|(id, _)| catalog.summary(id)).collect()
     }
 
     /// The summary of one point.
@@ -104,13 +96,7 @@ impl Repository {
     #[must_use]
     pub fn latest_of(&self, vm: &VmIdentity) -> Option<RecoveryPoint> {
         let catalog = locked(&self.inner.core.catalog);
-        let of_vm = |id: &&RecoveryPointId| {
-            catalog.points.get(id).is_some_and(|point| {
-                let own = &point.commit.vm;
-                own.uuid == vm.uuid && own.server_uuid == vm.server_uuid
-            })
-        };
-        catalog.order.iter().rev().find(of_vm).and_then(|&id| catalog.summary(id))
+        catalog.latest_of(vm).and_then(|id| catalog.summary(id))
     }
 
     /// A file that was kept with a point.
@@ -140,108 +126,39 @@ impl Repository {
         crate::verify::verify(&self.inner, id, progress)
     }
 
-    /// Puts the outcome of [`Self::verify`] on record. Chunks of segments with damage are stored
-    /// anew when they come again, so that the next full backup heals.
-    pub fn record_verification(
-        &self,
-        id: RecoveryPointId,
-        report: &VerifyReport,
-        now: Now,
-    ) -> Result<(), StoreError> {
-        let damaged: BTreeSet<u32> = report.damage.iter().map(|damage| damage.segment).collect();
-        let damage = report.damage.len() as u64 + report.more_damage;
-        let event = Event::Verified {
-            point: id,
-            chunks: report.chunks,
-            bytes: report.bytes,
-            damage,
-            segments: damaged.iter().copied().collect(),
-        };
-        let mut catalog = locked(&self.inner.core.catalog);
-        catalog.record(vec![event], now)?;
-        locked(&self.inner.core.index).forget(&damaged);
-        let point = catalog.points.get_mut(&id).ok_or_else(|| StoreError::no_point(id))?;
-        point.verified = Some(Verified { at: now.wall, damage });
-        Ok(())
-    }
-
-    /// Deletes a point whose lock has ended, and the segments that nothing reaches any more.
-    pub fn delete(&self, id: RecoveryPointId, now: Now) -> Result<Deleted, DeleteError> {
-        crate::delete::delete(&self.inner.core, id, now)
-    }
-
-    /// Removes segments that no point reaches: what abandoned and interrupted runs left.
-    pub fn reclaim(&self, now: Now) -> Result<Deleted, StoreError> {
-        crate::delete::reclaim(&self.inner.core, now)
-    }
-
-    /// The retention clock as of the last reading.
-    #[must_use]
-    pub fn retention_now(&self) -> RetentionTime {
-        locked(&self.inner.core.catalog).clock.value()
-    }
-
-    /// Takes a reading of the clocks. To be called about every minute: what lies between the last
-    /// reading and a crash is lost to the clock, and an hourly entry is put on record.
-    pub fn tick(&self, now: Now) -> Result<RetentionTime, StoreError> {
-        locked(&self.inner.core.catalog).tick(now)
-    }
-
     /// What the repository holds.
     pub fn stats(&self) -> Result<Stats, StoreError> {
         let core = &self.inner.core;
-        let free = core.storage.free().map_err(StoreError::io("asking for free space of", ""))?;
+        let free = core.volumes.present.iter().map(|volume| core.free(*volume));
+        let free = free.sum::<Result<u64, StoreError>>()?;
         let catalog = locked(&core.catalog);
         let index = locked(&core.index);
         Ok(Stats {
-            points: catalog.points.len() as u64,
-            segments: catalog.segments.len() as u64,
-            bytes: catalog.segments.values().map(|segment| segment.bytes).sum(),
+            points: catalog.state.point_count() as u64,
+            segments: catalog.files.len() as u64,
+            bytes: catalog.files.values().map(|held| held.bytes).sum(),
             chunks: index.chunks(),
             index_bytes: index.memory(),
             free,
             chunk_size: core.options.chunk_size,
         })
     }
-
-    /// Number of leaves of the ledger and the root over them.
-    #[must_use]
-    pub fn ledger_head(&self) -> (u64, [u8; 32]) {
-        let catalog = locked(&self.inner.core.catalog);
-        (catalog.ledger.tree().size(), catalog.ledger.tree().root())
-    }
 }
 
 impl Inner {
     pub(crate) fn manifest(&self, id: RecoveryPointId) -> Result<Manifest, StoreError> {
-        let reference = {
-            let catalog = locked(&self.core.catalog);
-            catalog.points.get(&id).ok_or_else(|| StoreError::no_point(id))?.manifest
-        };
-        read_manifest(&self.core, reference)
+        let reference = locked(&self.core.catalog).manifest(id)?;
+        let mut scratch = Scratch::new(&self.core)?;
+        let wanted = wanted(Kind::Manifest, reference.id, reference.place);
+        self.core.read_record(&wanted, &mut scratch)?;
+        let decoded = Manifest::decode(&scratch.plain);
+        decoded.map_err(|source| StoreError::Damaged { what: "a manifest".into(), source })
     }
 
     /// Keeps a point from being deleted until it is unpinned.
     pub(crate) fn pin(&self, id: RecoveryPointId) -> Result<(), StoreError> {
-        let mut catalog = locked(&self.core.catalog);
-        if !catalog.points.contains_key(&id) {
-            return Err(StoreError::no_point(id));
-        }
-        catalog.pin(id);
-        Ok(())
+        locked(&self.core.catalog).pin(id)
     }
-}
-
-/// A manifest, read and checked.
-pub(crate) fn read_manifest(
-    core: &Core,
-    reference: format::manifest::RecordRef,
-) -> Result<Manifest, StoreError> {
-    let mut scratch = Scratch::new(core)?;
-    let wanted = wanted(Kind::Manifest, reference.id, reference.place);
-    core.read_record(&wanted, &mut scratch)?;
-    let decoded = Manifest::decode(&scratch.plain);
-    decoded.map_err(|source| StoreError::Damaged { what: "a manifest".into(), source })
 }
 
 /// A point that cannot be deleted while this lives.

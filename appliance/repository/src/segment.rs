@@ -1,26 +1,31 @@
 //! Segments while they are written: records into a buffer, buffers into the open file, then the
 //! seal (FORMAT.md 4, 7).
 
+use crate::StoreError;
 use crate::core::{Core, locked};
 use crate::pipeline::WriteJob;
 use crate::point::PointState;
-use crate::storage::{Append, Immutable};
-use crate::{StoreError, layout};
+use crate::scan::Held;
 use format::codec::Sealed;
 use format::footer::{Entry, Footer, sealed_bytes};
 use format::parity::ParityWriter;
-use format::record::RecordHeader;
+use format::record::{Kind, RecordHeader};
 use format::segment::{Class, SegmentHeader};
 use format::{BLOCK, Place};
 use std::sync::{Arc, Mutex};
+use warden::layout;
+use warden::storage::Append;
+use warden::wire::Request;
 
 /// Bytes that are written with one call.
 const WRITE: usize = 4 << 20;
 
 /// An open segment's file, the hash of what was written to it, and its parity.
 pub(crate) struct SegmentFile {
+    pub(crate) volume: u8,
     pub(crate) serial: u32,
-    state: Mutex<FileState>,
+    /// Gone once it is being sealed: then the file is closed.
+    state: Mutex<Option<FileState>>,
 }
 
 struct FileState {
@@ -30,22 +35,28 @@ struct FileState {
 }
 
 impl SegmentFile {
-    fn create(core: &Core) -> Result<Self, StoreError> {
-        core.check_space()?;
+    fn create(core: &Core, volume: u8) -> Result<Self, StoreError> {
+        core.check_space(volume)?;
         let serial = core.take_serial()?;
-        let name = layout::open(serial);
-        let file = core.storage.create(&name).map_err(StoreError::io("creating", name))?;
+        let name = layout::open(volume, serial);
+        let created = core.storage.create(&name, core.options.segment_size);
+        let file = created.map_err(StoreError::io("creating", name))?;
         let state = FileState { file, hasher: blake3::Hasher::new(), parity: ParityWriter::new() };
-        Ok(Self { serial, state: Mutex::new(state) })
+        Ok(Self { volume, serial, state: Mutex::new(Some(state)) })
+    }
+
+    fn name(&self) -> String {
+        layout::open(self.volume, self.serial)
     }
 
     /// Appends records; the order of calls is the order in the file.
     pub(crate) fn write(&self, core: &Core, bytes: &[u8]) -> Result<(), StoreError> {
-        core.check_space()?;
+        core.check_space(self.volume)?;
         let mut state = locked(&self.state);
+        let state = state.as_mut().expect("all writes come before the seal");
         state.hasher.update(bytes);
         state.parity.write(bytes);
-        state.file.append(bytes).map_err(StoreError::io("writing", layout::open(self.serial)))
+        state.file.append(bytes).map_err(StoreError::io("writing", self.name()))
     }
 }
 
@@ -60,27 +71,25 @@ pub(crate) struct Closing {
 /// A sealed segment.
 pub(crate) struct Done {
     pub(crate) serial: u32,
-    pub(crate) segment: crate::catalog::Segment,
+    pub(crate) held: Held,
     pub(crate) entries: Vec<Entry>,
 }
 
 /// Everything that follows the data of a segment, and what it makes of the whole.
 struct Tail {
     bytes: Vec<u8>,
-    seal: [u8; 32],
     length: u64,
     /// BLAKE3 of the whole file.
     hash: blake3::Hash,
 }
 
 impl Closing {
-    /// Footer, parity, tables, trailers; sync, read back, read-only, rename, directory sync,
-    /// immutable.
+    /// Footer, parity, tables, trailers; cut to its length, sync, read back; then it is the
+    /// warden's.
     pub(crate) fn seal(self, core: &Core) -> Result<Done, StoreError> {
         let Self { file, class, plain_bytes, mut entries } = self;
-        let serial = file.serial;
-        let (open, sealed) = (layout::open(serial), layout::sealed(serial));
-        let mut state = locked(&file.state);
+        let (volume, serial, open) = (file.volume, file.serial, file.name());
+        let mut state = locked(&file.state).take().expect("sealed once");
         let mut footer = Footer {
             repository: core.id,
             serial,
@@ -94,16 +103,20 @@ impl Closing {
         };
         let tail = make_tail(&mut footer, &mut state)?;
         state.file.append(&tail.bytes).map_err(StoreError::io("writing", &*open))?;
+        state.file.cut(tail.length).map_err(StoreError::io("cutting", &*open))?;
         state.file.sync().map_err(StoreError::io("syncing", &*open))?;
-        read_back(core, serial, &tail)?;
-        core.storage.make_read_only(&open).map_err(StoreError::io("protecting", &*open))?;
-        core.storage.rename(&open, &sealed).map_err(StoreError::io("renaming", &*open))?;
-        let synced = core.storage.sync_dir(layout::SEGMENTS);
-        synced.map_err(StoreError::io("syncing", layout::SEGMENTS))?;
-        make_immutable(core, serial)?;
-        let Tail { seal, length, .. } = tail;
-        let segment = crate::catalog::Segment { class, bytes: length, seal, recorded: false };
-        Ok(Done { serial, segment, entries: footer.entries })
+        drop(state); // the warden takes over only what nobody can write to any more
+        read_back(core, &file, &tail)?;
+        core.ask(Request::Seal { volume, serial })?;
+        let chunks = footer.entries.iter().filter(|entry| entry.kind == Kind::Chunk).count();
+        let held = Held {
+            volume,
+            class,
+            bytes: tail.length,
+            epoch: footer.epoch,
+            chunks: u32::try_from(chunks).unwrap_or(u32::MAX),
+        };
+        Ok(Done { serial, held, entries: footer.entries })
     }
 }
 
@@ -113,39 +126,26 @@ fn make_tail(footer: &mut Footer, state: &mut FileState) -> Result<Tail, StoreEr
     parity.write(&encoded.bytes);
     let protection = parity.finish().ok_or_else(too_long)?;
     let behind = footer.trailer(&encoded, &protection).tail(&protection);
-    let (seal, length) = (encoded.seal, protection.geometry.file_length());
+    let length = protection.geometry.file_length();
     let mut bytes = encoded.bytes;
     bytes.extend_from_slice(&behind);
     state.hasher.update(&bytes);
-    Ok(Tail { bytes, seal, length, hash: state.hasher.finalize() })
+    Ok(Tail { bytes, length, hash: state.hasher.finalize() })
 }
 
-fn read_back(core: &Core, serial: u32, tail: &Tail) -> Result<(), StoreError> {
+fn read_back(core: &Core, file: &SegmentFile, tail: &Tail) -> Result<(), StoreError> {
     let mut hasher = blake3::Hasher::new();
     let mut length = 0;
     let mut sink = |piece: &[u8]| {
         hasher.update(piece);
         length += piece.len() as u64;
     };
-    let open = layout::open(serial);
+    let open = file.name();
     core.storage.read_back(&open, &mut sink).map_err(StoreError::io("reading back", open))?;
     if hasher.finalize() == tail.hash && length == tail.length {
         Ok(())
     } else {
-        Err(StoreError::ReadBack { segment: serial })
-    }
-}
-
-/// Sets the tripwire; says so once per segment when it cannot be set.
-pub(crate) fn make_immutable(core: &Core, serial: u32) -> Result<(), StoreError> {
-    let name = layout::sealed(serial);
-    match core.storage.set_immutable(&name, true) {
-        Ok(Immutable::Set | Immutable::NotWanted) => Ok(()),
-        Ok(Immutable::Impossible(error)) => {
-            tracing::debug!(%error, segment = name, "no immutable attribute; read-only mode only");
-            Ok(())
-        }
-        Err(source) => Err(StoreError::io("protecting", name)(source)),
+        Err(StoreError::ReadBack { segment: file.serial })
     }
 }
 
@@ -211,8 +211,8 @@ fn too_long() -> StoreError {
 impl Open {
     fn create(point: &Arc<PointState>, class: Class) -> Result<Self, StoreError> {
         let core = &point.core;
-        let file = Arc::new(SegmentFile::create(core)?);
-        point.opened(file.serial);
+        let file = Arc::new(SegmentFile::create(core, point.volume()?)?);
+        point.opened(file.volume, file.serial);
         let mut buffer = core.carrier.buffer();
         let header = SegmentHeader {
             repository: core.id,

@@ -6,13 +6,14 @@
 use crate::core::{Core, Scratch, locked, wanted};
 use crate::map::MapReader;
 use crate::repo::{Inner, PinnedPoint};
-use crate::{StoreError, layout};
+use crate::scan::{Tail, read_footer};
+use crate::{StoreError, reach};
 use format::manifest::{DiskEntry, Manifest, RecordRef};
 use format::map::{Below, FAN_OUT, Shape};
-use format::parity::check_frame as check_frame_of;
+use format::reach::Reach;
 use format::record::Kind;
 use format::segment::SegmentHeader;
-use format::{BLOCK, Place};
+use format::{BLOCK, FormatError, Place, parity};
 use model::{ChunkId, RecoveryPointId};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -84,10 +85,7 @@ pub(crate) fn verify(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<VerifyReport, StoreError> {
     let pin = PinnedPoint::new(inner, id)?;
-    let place = {
-        let catalog = locked(&inner.core.catalog);
-        catalog.points.get(&id).ok_or_else(|| StoreError::no_point(id))?.manifest.place
-    };
+    let place = { locked(&inner.core.catalog).manifest(id)?.place };
     let mut run = Run {
         core: &inner.core,
         report: VerifyReport::default(),
@@ -112,6 +110,26 @@ struct Run<'a> {
     done: u64,
     total: u64,
     progress: &'a mut dyn FnMut(Progress),
+}
+
+/// The reach of a disk, counted on the way.
+struct Counted {
+    reach: Reach,
+    /// Every node could be read.
+    whole: bool,
+}
+
+impl Default for Counted {
+    fn default() -> Self {
+        Self { reach: Reach::default(), whole: true }
+    }
+}
+
+impl Counted {
+    /// A count that failed is not compared; why is told where the map is read.
+    fn keep(&mut self, outcome: Result<(), StoreError>) {
+        self.whole &= outcome.is_ok();
+    }
 }
 
 /// A cell that is to be read.
@@ -151,12 +169,15 @@ impl Run<'_> {
         let shape = Shape::new(disk.identity.capacity.div_ceil(chunk_size));
         let map = MapReader::new(Arc::clone(self.core), shape, disk.map)?;
         let leaves = shape.cells().div_ceil(FAN_OUT);
+        let mut counted = Counted::default();
+        let outcome = reach::count_upper(&mut counted.reach, &map);
+        counted.keep(outcome);
         let mut first = 0;
         while first < leaves {
             let end = (first + LEAVES_PER_BATCH).min(leaves);
             let mut batch = Vec::new();
             for leaf in first..end {
-                self.leaf(number, &map, leaf, disk.map, &mut batch)?;
+                self.leaf(number, &map, leaf, disk.map, (&mut batch, &mut counted))?;
             }
             batch.sort_unstable_by_key(|read: &Read| read.place);
             self.batch(number, &batch)?;
@@ -165,7 +186,7 @@ impl Run<'_> {
             (self.progress)(Progress { done: self.done, total: self.total });
             first = end;
         }
-        Ok(())
+        self.reach(number, disk.reach, &counted)
     }
 
     fn leaf(
@@ -174,7 +195,7 @@ impl Run<'_> {
         map: &MapReader,
         leaf: u64,
         root: Option<RecordRef>,
-        batch: &mut Vec<Read>,
+        (batch, counted): (&mut Vec<Read>, &mut Counted),
     ) -> Result<(), StoreError> {
         let cells = map.shape().entries(0, leaf);
         let first = leaf * FAN_OUT;
@@ -185,10 +206,13 @@ impl Run<'_> {
                 return Ok(());
             }
             Err(error) => {
+                counted.whole = false;
                 let segment = root.map_or(0, |root| root.place.segment());
                 return self.damaged(Some(disk), Some((first, first + cells)), segment, &error);
             }
         };
+        let outcome = reach::count_node(&mut counted.reach, &node);
+        counted.keep(outcome);
         for (cell, below) in (first..).zip(&node.entries) {
             match *below {
                 Below::Chunk { length, id, place } => {
@@ -199,6 +223,32 @@ impl Run<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Compares what the disk says it reaches with what was counted.
+    fn reach(
+        &mut self,
+        disk: usize,
+        record: Option<RecordRef>,
+        counted: &Counted,
+    ) -> Result<(), StoreError> {
+        let stored = match record {
+            None => Ok(Reach::default()),
+            Some(record) => {
+                self.segments.insert(record.place.segment());
+                reach::read(self.core, record)
+            }
+        };
+        let segment = record.map_or(0, |record| record.place.segment());
+        match stored {
+            Err(error) => self.damaged(Some(disk), None, segment, &error),
+            Ok(stored) if counted.whole && stored != counted.reach => {
+                let what = "the map points into other segments than the disk's reach says".into();
+                self.report.add(Damage { disk: Some(disk), cells: None, segment, what });
+                Ok(())
+            }
+            Ok(_) => Ok(()),
+        }
     }
 
     fn batch(&mut self, disk: usize, batch: &[Read]) -> Result<(), StoreError> {
@@ -254,13 +304,7 @@ impl Run<'_> {
     /// but a bit there has changed all the same.
     fn segment_frames(&mut self) {
         for serial in std::mem::take(&mut self.segments) {
-            let segment = locked(&self.core.catalog).segments.get(&serial).cloned();
-            let damage = match segment {
-                None => Some("the segment is missing".to_owned()),
-                Some(segment) => {
-                    check_frame(self.core, serial, &segment).err().map(|error| model::chain(&error))
-                }
-            };
+            let damage = check_frame(self.core, serial).err().map(|error| model::chain(&error));
             if let Some(what) = damage {
                 self.report.add(Damage { disk: None, cells: None, segment: serial, what });
             }
@@ -300,33 +344,33 @@ fn check_cell(core: &Core, read: &Read, scratch: &mut Scratch) -> Result<(), Sto
     Err(StoreError::Damaged { what: format!("cell {}", read.cell), source })
 }
 
-fn check_frame(
-    core: &Core,
-    serial: u32,
-    segment: &crate::catalog::Segment,
-) -> Result<(), StoreError> {
-    let what = || layout::sealed(serial);
-    let damaged = |source| StoreError::Damaged { what: what(), source };
-    let corrupt = |problem| format::FormatError::Corrupt { what: "segment", problem };
+fn check_frame(core: &Core, serial: u32) -> Result<(), StoreError> {
+    let name = core.name_of(serial);
+    let damaged = |source| StoreError::Damaged { what: name.clone(), source };
+    let corrupt = |problem| damaged(FormatError::Corrupt { what: "segment", problem });
+    let recorded = {
+        let catalog = locked(&core.catalog);
+        catalog.state.segment(serial).map(|segment| (segment.seal, segment.bytes))
+    };
+    let file = core.storage.open(&name).map_err(StoreError::io("opening", &*name))?;
+    let length = file.length().map_err(StoreError::io("reading", &*name))?;
+    let Tail { footer, trailer, .. } = read_footer(&*file, &name, serial, length, recorded)?;
     let mut block = vec![0; BLOCK];
-    core.read_raw(serial, 0, &mut block)?;
+    file.read(0, &mut block).map_err(StoreError::io("reading", &*name))?;
     let header = SegmentHeader::decode(&block).map_err(damaged)?;
-    if (header.repository, header.serial, header.class) != (core.id, serial, segment.class) {
-        return Err(damaged(corrupt("it belongs to another segment".to_owned())));
+    let SegmentHeader { class, cohort, epoch, .. } = header;
+    if (header.repository, header.serial) != (core.id, serial)
+        || (class, cohort, epoch) != (footer.class, footer.cohort, footer.epoch)
+    {
+        return Err(corrupt("header and footer differ".to_owned()));
     }
-    let file = core.storage.open(&what()).map_err(StoreError::io("opening", what()))?;
-    let read = crate::open::read_footer(&*file, &what(), Some(segment))?;
-    if (header.cohort, header.epoch) != (read.footer.cohort, read.footer.epoch) {
-        return Err(damaged(corrupt("header and footer differ".to_owned())));
-    }
-    let found = check_frame_of(&read.trailer, |offset, bytes| file.read(offset, bytes))
-        .map_err(StoreError::io("reading", what()))?;
+    let found = parity::check_frame(&trailer, |offset, bytes| file.read(offset, bytes))
+        .map_err(StoreError::io("reading", &*name))?;
     if found.is_whole() {
         return Ok(());
     }
     let first = found.wrong.first().map_or_else(String::new, |block| {
         format!(", the first one at byte {}", u64::from(*block) * BLOCK as u64)
     });
-    let problem = format!("{} blocks behind the data are wrong{first}", found.wrong.len());
-    Err(damaged(corrupt(problem)))
+    Err(corrupt(format!("{} blocks behind the data are wrong{first}", found.wrong.len())))
 }

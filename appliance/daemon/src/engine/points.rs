@@ -1,7 +1,6 @@
 //! Recovery points: lists, details, files, deletion.
 
 use super::{Appliance, from_store, unknown_point};
-use crate::clock;
 use api::{
     DiskStats, LockView, Page, PointDetail, PointDisk, PointFile, PointMode, PointQuery,
     PointSummary, Verification, VmRef, text,
@@ -125,7 +124,7 @@ pub(super) fn file(repository: &Repository, id: RecoveryPointId, name: &str) -> 
 }
 
 pub(super) fn delete(repository: &Repository, id: RecoveryPointId) -> EngineResult<()> {
-    match repository.delete(id, clock::now()) {
+    match repository.delete(&[id]) {
         Ok(deleted) => {
             tracing::info!(%id, deleted.segments, deleted.bytes, "recovery point deleted");
             Ok(())

@@ -64,7 +64,7 @@ pub(super) fn status(appliance: &Appliance) -> EngineResult<Status> {
         repository,
         vcenter,
         san: san_status(seen),
-        retention_now: text::retention(appliance.repository.retention_now()),
+        retention_now: text::retention(appliance.repository.clock().value),
         wall_now: text::wall(clock::wall()),
     })
 }

@@ -95,7 +95,7 @@ impl PointSink for Point {
     }
 
     fn commit(self) -> Result<RecoveryPointId, PortError> {
-        let committed = self.writer.commit(self.lock, clock::now());
+        let committed = self.writer.commit(self.lock, clock::wall());
         Ok(committed.map_err(port("committing the recovery point"))?.id)
     }
 }
@@ -151,10 +151,11 @@ pub(crate) fn findings(recovery: &Recovery) -> Vec<String> {
     if recovery.header_damaged {
         found.push("One of the two copies of the repository's header is damaged.".into());
     }
-    if recovery.torn_ledger_bytes > 0 {
+    for volume in &recovery.missing_volumes {
         found.push(format!(
-            "{} bytes of a last ledger entry that was never acknowledged were set aside.",
-            recovery.torn_ledger_bytes
+            "Volume {} is not mounted; {} recovery points on it cannot be read until it is.",
+            volume.number,
+            volume.points.len()
         ));
     }
     if !recovery.foreign.is_empty() {
@@ -189,7 +190,7 @@ pub(crate) fn verify(repository: &Repository, run: &Entry) -> Result<RunResult, 
         before = progress.done;
     });
     let report = report.map_err(|error| failed(&error))?;
-    repository.record_verification(id, &report, clock::now()).map_err(|error| failed(&error))?;
+    repository.record_verification(id, &report).map_err(|error| failed(&error))?;
     let result = VerifyResult {
         chunks: report.chunks,
         bytes: report.bytes,

@@ -1,21 +1,8 @@
 //! No space, failing syncs, and a disk that reads back other bytes than were written.
 
-use super::support::{Image, at, backup, options, restores};
-use crate::storage::Storage;
-use crate::storage::sim::Sim;
-use crate::{Options, Repository, StoreError};
-use model::{ErrorKind, WallTime};
-use std::sync::Arc;
-
-fn repository(sim: &Sim, options: &Options) -> Repository {
-    let storage = Arc::new(sim.clone()) as Arc<dyn Storage>;
-    crate::open::create(&storage, options, WallTime(1_700_000_000)).unwrap();
-    open(sim, options).unwrap()
-}
-
-fn open(sim: &Sim, options: &Options) -> Result<Repository, StoreError> {
-    Repository::open_on(Arc::new(sim.clone()), options, at(0)).map(|(repository, _)| repository)
-}
+use super::support::{Image, Rig, backup, options, restores};
+use crate::{Options, StoreError};
+use model::ErrorKind;
 
 #[test]
 fn no_space_at_any_moment_stops_ingest_and_touches_nothing_else() {
@@ -23,18 +10,20 @@ fn no_space_at_any_moment_stops_ingest_and_touches_nothing_else() {
     let second: Image = (50..75).collect();
     for workers in [0, 2] {
         let options = options(workers);
-        let sim = Sim::default();
+        let rig = Rig::new(&options);
+        let sim = rig.disk.clone();
         let kept = {
-            let repository = repository(&sim, &options);
-            backup(&repository, 1, &first, None, 10_000, at(1)).unwrap().0
+            let repository = rig.open(&options);
+            backup(&repository, 1, &first, None, 10_000).unwrap().0
         };
         let (used, mut failed, mut done) = (sim.used(), 0, 0);
         // From no room at all to room for everything, in steps that hit every kind of write.
         for room in (0..1_400_000).step_by(23_456) {
             let disk = sim.copy();
             disk.set_capacity(Some(used + room));
-            let repository = open(&disk, &options).unwrap();
-            match backup(&repository, 2, &second, None, 0, at(2)) {
+            let rig = rig.with(disk.clone());
+            let repository = rig.open(&options);
+            match backup(&repository, 2, &second, None, 0) {
                 Ok((point, _)) => {
                     assert!(restores(&repository, point.id, &second), "room {room}");
                     done += 1;
@@ -46,12 +35,12 @@ fn no_space_at_any_moment_stops_ingest_and_touches_nothing_else() {
                 }
             }
             assert!(restores(&repository, kept.id, &first), "room {room}");
-            assert!(repository.delete(kept.id, at(3)).is_err());
+            assert!(repository.delete(&[kept.id]).is_err());
             drop(repository);
-            let repository = open(&disk, &options).unwrap();
+            let repository = rig.open(&options);
             assert!(restores(&repository, kept.id, &first), "room {room}, opened again");
             disk.set_capacity(None);
-            let (point, _) = backup(&repository, 2, &second, None, 0, at(4)).unwrap();
+            let (point, _) = backup(&repository, 2, &second, None, 0).unwrap();
             assert!(restores(&repository, point.id, &second), "room {room}, space again");
         }
         assert!(failed > 20 && done > 3, "{failed} failed, {done} done");
@@ -61,10 +50,10 @@ fn no_space_at_any_moment_stops_ingest_and_touches_nothing_else() {
 #[test]
 fn the_reserve_is_kept() {
     let options = Options { reserve_bytes: 1_000_000, ..options(1) };
-    let sim = Sim::default();
-    let repository = repository(&sim, &options);
+    let rig = Rig::new(&options);
+    let (sim, repository) = (rig.disk.clone(), rig.open(&options));
     sim.set_capacity(Some(sim.used() + 1_300_000));
-    let error = backup(&repository, 1, &(1..40).collect(), None, 0, at(1)).unwrap_err();
+    let error = backup(&repository, 1, &(1..40).collect(), None, 0).unwrap_err();
     assert!(matches!(error, StoreError::Full { reserve: 1_000_000, .. }), "{error:?}");
     assert!(sim.used() < 1_300_000);
 }
@@ -73,39 +62,39 @@ fn the_reserve_is_kept() {
 fn a_sync_that_fails_fails_the_run_and_only_it() {
     let image: Image = (1..20).collect();
     let operations = {
-        let sim = Sim::default();
-        let repository = repository(&sim, &options(0));
+        let rig = Rig::new(&options(0));
+        let (sim, repository) = (rig.disk.clone(), rig.open(&options(0)));
         let before = sim.operations();
-        backup(&repository, 1, &image, None, 0, at(1)).unwrap();
+        backup(&repository, 1, &image, None, 0).unwrap();
         before..sim.operations()
     };
     let mut failed = 0;
     for operation in operations {
-        let sim = Sim::default();
-        let repository = repository(&sim, &options(0));
+        let rig = Rig::new(&options(0));
+        let (sim, repository) = (rig.disk.clone(), rig.open(&options(0)));
         sim.fail_sync_at(operation);
-        if backup(&repository, 1, &image, None, 0, at(1)).is_ok() {
+        if backup(&repository, 1, &image, None, 0).is_ok() {
             continue; // that operation was no sync, or the one of the head
         }
         failed += 1;
         assert!(repository.points().is_empty(), "operation {operation}");
         drop(repository);
-        let repository = open(&sim.after_kill(), &options(0)).unwrap();
+        let repository = rig.with(sim.after_kill()).open(&options(0));
         for point in repository.points() {
             // The ledger's own sync failed, and the leaf was there all the same.
             assert!(restores(&repository, point.id, &image), "operation {operation}");
         }
-        backup(&repository, 1, &image, None, 0, at(2)).unwrap();
+        backup(&repository, 1, &image, None, 0).unwrap();
     }
     assert!(failed >= 4, "{failed} syncs failed");
 }
 
 #[test]
 fn a_disk_that_reads_back_other_bytes_is_found_at_the_seal() {
-    let sim = Sim::default();
-    let repository = repository(&sim, &options(1));
+    let rig = Rig::new(&options(1));
+    let (sim, repository) = (rig.disk.clone(), rig.open(&options(1)));
     sim.lie_at_read_back();
-    let error = backup(&repository, 1, &(1..20).collect(), None, 0, at(1)).unwrap_err();
+    let error = backup(&repository, 1, &(1..20).collect(), None, 0).unwrap_err();
     assert!(matches!(error, StoreError::ReadBack { .. }), "{error:?}");
     assert!(repository.points().is_empty());
 }

@@ -3,8 +3,9 @@
 mod support;
 
 mod basics;
-mod crash;
+
 mod damage;
 mod encryption;
 mod full;
 mod profiles;
+mod reach;

@@ -1,17 +1,13 @@
 //! Points with chunks of their own size and level, side by side in one repository.
 
-use super::support::{CHUNK, at, disk_draft, draft, lock, options};
+use super::support::{CHUNK, Rig, disk_draft, draft, lock, options};
 use crate::{Cell, Options, ParentDisk, PointDraft, RecoveryPoint, Repository, StoreError};
 use block::ReadAt as _;
 use model::{ErrorKind, WallTime};
-use tempfile::TempDir;
 
-fn repository() -> (TempDir, Repository) {
-    let dir = TempDir::new().unwrap();
+fn repository() -> Repository {
     let options = Options { segment_size: 64 << 20, ..options(2) };
-    Repository::create(dir.path(), &options, WallTime(1_700_000_000)).unwrap();
-    let (repository, _) = Repository::open(dir.path(), &options, at(0)).unwrap();
-    (dir, repository)
+    Rig::new(&options).open(&options)
 }
 
 fn profile(chunk_size: u32, level: i32) -> PointDraft {
@@ -33,7 +29,7 @@ fn write(
         writer.put(cell, bytes.to_vec())?;
     }
     writer.finish()?;
-    point.commit(lock(0), at(1))
+    point.commit(lock(0), WallTime(0))
 }
 
 fn read(repository: &Repository, point: &RecoveryPoint) -> Vec<u8> {
@@ -56,7 +52,7 @@ fn read(repository: &Repository, point: &RecoveryPoint) -> Vec<u8> {
 
 #[test]
 fn every_chunk_size_and_level_lives_beside_the_others() {
-    let (_dir, repository) = repository();
+    let repository = repository();
     let mut disk = vec![0; (17 << 20) + 5 * CHUNK + 512];
     for (number, piece) in disk.chunks_mut(9000).enumerate() {
         piece.fill(u8::try_from(number % 251).unwrap());
@@ -80,7 +76,7 @@ fn every_chunk_size_and_level_lives_beside_the_others() {
 
 #[test]
 fn a_parent_of_another_chunk_size_and_impossible_profiles_are_refused() {
-    let (_dir, repository) = repository();
+    let repository = repository();
     let disk = vec![5; 4 << 20];
     let parent = write(&repository, profile(1 << 20, 1), &disk, None).unwrap();
     let parent = Some(ParentDisk { point: parent.id, disk: 0 });

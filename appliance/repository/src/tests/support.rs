@@ -1,14 +1,19 @@
 //! A small repository, disks made of numbered cells, and clocks that tests move.
 
 use crate::{
-    Cell, DiskDraft, DiskStats, Lock, Now, Options, ParentDisk, PointDraft, PointWriter,
-    RecoveryPoint, Repository, StoreError,
+    Cell, Clocks, Created, DiskDraft, DiskStats, Lock, Options, ParentDisk, PointDraft,
+    PointWriter, Recovery, RecoveryPoint, Repository, StoreError,
 };
+use fakes::disk::Sim;
 use model::{
     ChangeId, Consistency, DiskIdentity, LockMode, ReadMode, RecoveryPointId, RunId, Transport,
     VmIdentity, VmUuid, WallTime,
 };
+use retention::Reading;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
+use warden::storage::Storage;
 
 pub(crate) const CHUNK: usize = 64 << 10;
 
@@ -25,11 +30,84 @@ pub(crate) fn options(workers: usize) -> Options {
     }
 }
 
-/// Both clocks `seconds` after the start.
-pub(crate) fn at(seconds: i64) -> Now {
-    Now {
-        monotonic: Duration::from_secs(seconds.unsigned_abs()),
-        wall: WallTime(1_700_000_000 + seconds),
+/// System time at the start.
+pub(crate) const START: i64 = 1_700_000_000;
+
+/// Clocks that agree and that a test moves, in seconds since the start.
+#[derive(Clone, Default)]
+pub(crate) struct Clock(Arc<AtomicI64>);
+
+impl Clock {
+    pub(crate) fn set(&self, seconds: i64) {
+        self.0.store(seconds, Ordering::Relaxed);
+    }
+
+    pub(crate) fn pass(&self, seconds: i64) {
+        self.0.fetch_add(seconds, Ordering::Relaxed);
+    }
+
+    pub(crate) fn seconds(&self) -> i64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn reading(&self) -> Reading {
+        let seconds = self.seconds();
+        Reading {
+            monotonic: Duration::from_secs(seconds.unsigned_abs()),
+            wall: WallTime(START + seconds),
+            rtc: None,
+            network: None,
+        }
+    }
+
+    pub(crate) fn read(&self) -> Clocks {
+        let clock = self.clone();
+        Box::new(move || clock.reading())
+    }
+}
+
+/// A simulated disk with a repository, the disk that its warden keeps its own state on, clocks.
+#[derive(Clone, Default)]
+pub(crate) struct Rig {
+    pub(crate) disk: Sim,
+    pub(crate) state: Sim,
+    pub(crate) clock: Clock,
+}
+
+impl Rig {
+    /// With a repository.
+    pub(crate) fn new(options: &Options) -> Self {
+        let rig = Self::default();
+        rig.create(options).unwrap();
+        rig
+    }
+
+    /// With another disk and a state of its own, as both are now.
+    pub(crate) fn with(&self, disk: Sim) -> Self {
+        Self { disk, state: self.state.copy(), clock: Clock::default() }.at(self.clock.seconds())
+    }
+
+    fn at(self, seconds: i64) -> Self {
+        self.clock.set(seconds);
+        self
+    }
+
+    fn disks(&self) -> (Arc<dyn Storage>, Arc<dyn Storage>) {
+        (Arc::new(self.disk.clone()), Arc::new(self.state.clone()))
+    }
+
+    pub(crate) fn create(&self, options: &Options) -> Result<Created, StoreError> {
+        let (disk, state) = self.disks();
+        crate::local::create_on(disk, &state, options, self.clock.reading())
+    }
+
+    pub(crate) fn try_open(&self, options: &Options) -> Result<(Repository, Recovery), StoreError> {
+        let (disk, state) = self.disks();
+        Repository::open_local_on(disk, &state, options, self.clock.read())
+    }
+
+    pub(crate) fn open(&self, options: &Options) -> Repository {
+        self.try_open(options).unwrap_or_else(|error| panic!("{}", model::chain(&error))).0
     }
 }
 
@@ -118,13 +196,12 @@ pub(crate) fn backup(
     image: &Image,
     base: Option<(&Image, RecoveryPointId)>,
     lock_seconds: u64,
-    now: Now,
 ) -> Result<(RecoveryPoint, DiskStats), StoreError> {
     let mut point = repository.begin(draft(number))?;
     let base = base.map(|(image, point)| (image, ParentDisk { point, disk: 0 }));
     let stats = write_disk(&mut point, image, base)?;
     point.file("vm.vmx", b"config.version = \"8\"")?;
-    Ok((point.commit(lock(lock_seconds), now)?, stats))
+    Ok((point.commit(lock(lock_seconds), WallTime(0))?, stats))
 }
 
 /// True when disk 0 of the point holds exactly `image`.

@@ -1,0 +1,90 @@
+//! The volumes of a repository: which ones are there, how full they are, where a new point goes.
+//!
+//! A volume is another disk or array. What a point adds lies on one volume and refers to nothing
+//! on another, so a lost disk loses its own points and no other.
+
+use crate::StoreError;
+use crate::core::Core;
+use format::header::RepositoryId;
+use format::keys::KEY_FILE_BYTES;
+use format::volume::VolumeHeader;
+use std::io;
+use warden::layout;
+use warden::storage::{Storage, read_all};
+
+/// Which volumes can be used.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Volumes {
+    /// Ascending; volume 0 is always there.
+    pub(crate) present: Vec<u8>,
+    /// Recorded, but nothing of theirs is mounted where they belong.
+    pub(crate) missing: Vec<u8>,
+}
+
+impl Volumes {
+    /// Looks for the recorded volumes.
+    pub(crate) fn find(
+        storage: &dyn Storage,
+        repository: RepositoryId,
+        recorded: impl Iterator<Item = u8>,
+    ) -> Self {
+        let mut volumes = Self { present: vec![0], missing: Vec::new() };
+        for number in recorded {
+            match is_there(storage, repository, number) {
+                Ok(()) => volumes.present.push(number),
+                Err(error) => {
+                    tracing::warn!(volume = number, error = model::chain(&error), "not there");
+                    volumes.missing.push(number);
+                }
+            }
+        }
+        volumes
+    }
+}
+
+fn is_there(storage: &dyn Storage, repository: RepositoryId, number: u8) -> Result<(), StoreError> {
+    let name = layout::volume_header(number);
+    let bytes = read_all(storage, &name, KEY_FILE_BYTES as u64)
+        .map_err(StoreError::io("reading", &*name))?;
+    let damaged = |source| StoreError::Damaged { what: name.clone(), source };
+    let header = VolumeHeader::decode(&bytes).map_err(damaged)?;
+    if header == (VolumeHeader { repository, number }) {
+        return Ok(());
+    }
+    let problem = "it is another volume".to_owned();
+    Err(damaged(format::FormatError::Corrupt { what: "volume header", problem }))
+}
+
+impl Core {
+    /// The volume for a point that builds on nothing: `usual` if it has room, else the one with
+    /// the most free space.
+    pub(crate) fn choose_volume(&self, usual: Option<u8>) -> Result<u8, StoreError> {
+        let usable = |volume: &u8| self.volumes.present.contains(volume);
+        if let Some(volume) = usual.filter(usable)
+            && self.check_space(volume).is_ok()
+        {
+            return Ok(volume);
+        }
+        let mut best: Option<(u64, u8)> = None;
+        for &volume in &self.volumes.present {
+            let free = self.free(volume)?;
+            if best.is_none_or(|(most, _)| free > most) {
+                best = Some((free, volume));
+            }
+        }
+        Ok(best.map_or(0, |(_, volume)| volume))
+    }
+
+    /// Free bytes of a volume.
+    pub(crate) fn free(&self, volume: u8) -> Result<u64, StoreError> {
+        let path = layout::segments_dir(volume);
+        let free: io::Result<u64> = self.storage.free(&path);
+        free.map_err(StoreError::io("asking for free space of", path))
+    }
+
+    /// Refuses when less than the reserve is free on a volume.
+    pub(crate) fn check_space(&self, volume: u8) -> Result<(), StoreError> {
+        let (free, reserve) = (self.free(volume)?, self.options.reserve_bytes);
+        if free < reserve { Err(StoreError::Full { volume, free, reserve }) } else { Ok(()) }
+    }
+}

@@ -1,25 +1,35 @@
 //! L2: the WORM store. Chunks go in, recovery points come out, and nothing that is committed is
-//! ever rewritten; a point leaves only with a permission that `retention` alone can give.
+//! ever rewritten. Ledger, clock, locks and deletion are the warden's; this is the other side.
 //!
-//! What this is: segments, their sealing, deduplication, recovery points, verification, deletion
-//! and recovery after a crash. What it is not: the bytes (`format`, whose FORMAT.md is the
-//! definition), the ledger's tree (`ledger`), the verdict about a lock (`retention`), a schedule,
-//! a clock (readings come in as [`Now`]), or asynchronous (call it from blocking threads).
+//! What this is: segments until they are sealed, deduplication, recovery points, placement,
+//! restore, verification, the index and what is found at a start. What it is not: the bytes
+//! (`format`, whose FORMAT.md is the definition), the right to seal, commit or delete (`warden`),
+//! a verdict about a lock (`retention`), a schedule, a clock, or asynchronous (call it from
+//! blocking threads).
 //!
 //! ```text
 //! Repository::begin -> PointWriter::disk -> DiskWriter::put ... finish -> PointWriter::commit
-//!                                            |
-//!            pipeline: workers -> writer -> sealer (bounded queues; pipeline.rs)
+//!                                            |                               |
+//!            pipeline: workers -> writer -> sealer -> warden: seal       warden: commit
 //! ```
 //! | who with whom | rule |
 //! |---|---|
 //! | run with run | free; each has its own segments, and finds the other's chunks once sealed |
-//! | commit with anything | one after another, under the catalog's lock |
-//! | deletion with run | segments a run found chunks in are pinned; its parent stays |
-//! | deletion with restore, verify | refused: the point is in use |
+//! | anything with the record | one request after another, in the warden; no lock is held here |
+//! | deletion with run | segments a run made or found chunks in are pinned, and named to the warden to be kept; its parent stays |
+//! | deletion with restore, verify | refused: the point is in use; none begins on a point that is going |
 //! | deletion with deletion | one after another |
+//! | volume with volume | nothing refers from one to another |
 //!
-//! Start with [`repo`](Repository), then `point.rs`, `disk.rs`, `segment.rs`.
+//! | module | what |
+//! |---|---|
+//! | [`repo`](Repository), `locks` | the face: points, disks; locks, deletion, the record |
+//! | `point`, `disk`, `commit` | a run: its threads' state, one disk, what the commit seals and says |
+//! | `pipeline`, `segment` | who carries the work; open segments until they are sealed |
+//! | `map`, `reach`, `placement` | DiskMaps; which segments they need; what is stored again |
+//! | `open`, `scan`, `volumes`, `keys`, `local` | a start: what lies there, the keys, the warden of development |
+//! | `catalog`, `index`, `core` | the replay, where chunks lie, what all share |
+//! | `delete`, `verify`, `reader` | removal, reading back, restore |
 
 mod catalog;
 mod commit;

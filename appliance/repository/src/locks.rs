@@ -2,7 +2,8 @@
 
 use crate::core::locked;
 use crate::delete::Deleted;
-use crate::{DeleteError, Repository, StoreError, VerifyReport};
+use crate::open::read_header;
+use crate::{DeleteError, Repository, StoreError, VerifyReport, keys};
 use ledger::event::SERIALS_PER_LEAF;
 use model::{RecoveryPointId, RetentionTime};
 use std::collections::BTreeSet;
@@ -39,6 +40,24 @@ impl Repository {
     /// Begins a legal hold. It ends with an officer's signature only.
     pub fn hold(&self, point: RecoveryPointId, matter: &str) -> Result<(), StoreError> {
         self.ask(Request::Hold { point, matter: matter.into() })
+    }
+
+    /// Adds a data key to an encrypted repository; gives back its epoch. Segments are written under
+    /// it from the next opening on; what is stored does not change.
+    pub fn rotate_key(&self) -> Result<u32, StoreError> {
+        let core = &self.inner.core;
+        let Some(kek) = &core.options.encryption else {
+            return Err(StoreError::misuse("the repository is not encrypted"));
+        };
+        let epoch = {
+            let catalog = locked(&core.catalog);
+            let known = catalog.state.keys().keys().chain(catalog.state.destroyed_keys());
+            known.max().map_or(keys::FIRST, |last| last.saturating_add(1))
+        };
+        let (header, _) = read_header(&*core.storage)?;
+        let file = keys::new_epoch(&*core.storage, &header, kek, epoch)?;
+        self.ask(Request::AddKey { epoch, file })?;
+        Ok(epoch)
     }
 
     /// Puts the outcome of [`Self::verify`] on record. Chunks of segments with damage are stored

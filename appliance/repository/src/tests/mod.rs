@@ -3,7 +3,7 @@
 mod support;
 
 mod basics;
-
+mod crash;
 mod damage;
 mod encryption;
 mod full;

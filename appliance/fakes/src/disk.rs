@@ -361,6 +361,11 @@ impl Storage for Sim {
         for change in synced {
             if let Some(from) = &change.from {
                 state.durable.remove(from);
+                // What gave it this name came before and cannot come up again afterwards.
+                let named = |other: &Change| other.to.as_ref().is_some_and(|to| to.0 == *from);
+                let inode = change.to.as_ref().map(|to| to.1);
+                let same = |other: &Change| other.to.as_ref().map(|to| to.1) == inode;
+                state.changes.retain(|other| !(named(other) && same(other)));
             }
             if let Some((to, inode)) = change.to {
                 state.durable.insert(to, inode);

@@ -44,10 +44,13 @@ struct Run<'a> {
 
 /// The power is off, or so it should be: what failed.
 #[derive(Debug)]
-struct Off(String);
+struct Off {
+    #[allow(dead_code)] // shown when the power was on
+    why: String,
+}
 
 fn off<T, E: std::error::Error + 'static>(result: Result<T, E>) -> Result<T, Off> {
-    result.map_err(|error| Off(model::chain(&error)))
+    result.map_err(|error| Off { why: model::chain(&error) })
 }
 
 impl Run<'_> {

@@ -131,6 +131,9 @@ impl Keeper {
         let path = layout::segments_dir(volume);
         let mut files = self.storage.list(&path).map_err(WardenError::io("listing", &*path))?;
         files.sort_unstable();
+        // An attribute must not become durable before the name it is set on: the daemon could not
+        // clear an open segment that has it.
+        self.sync_dir(&path)?;
         let mut removed = false;
         for (name, bytes) in files {
             let Some(serial) = layout::parse_sealed(&name) else {

@@ -207,10 +207,11 @@ impl Catalog {
         &mut self,
         points: &[RecoveryPointId],
     ) -> Result<(), RecoveryPointId> {
-        match points.iter().find(|point| self.pins.contains_key(point)) {
-            Some(point) => Err(*point),
-            None => Ok(self.going.extend(points)),
+        if let Some(point) = points.iter().find(|point| self.pins.contains_key(point)) {
+            return Err(*point);
         }
+        self.going.extend(points);
+        Ok(())
     }
 
     /// They are gone, or stay.

@@ -16,18 +16,19 @@
 //! |---|---|
 //! | run with run | free; each has its own segments, and finds the other's chunks once sealed |
 //! | anything with the record | one request after another, in the warden; no lock is held here |
-//! | deletion with run | segments a run made or found chunks in are pinned, and named to the warden to be kept; its parent stays |
-//! | deletion with restore, verify | refused: the point is in use; none begins on a point that is going |
+//! | deletion with run | what a run made or found chunks in is pinned and kept; its parent stays |
+//! | deletion with restore, verify | refused: in use; none begins on a point that is going |
 //! | deletion with deletion | one after another |
 //! | volume with volume | nothing refers from one to another |
 //!
 //! | module | what |
 //! |---|---|
 //! | [`repo`](Repository), `locks` | the face: points, disks; locks, deletion, the record |
-//! | `point`, `disk`, `commit` | a run: its threads' state, one disk, what the commit seals and says |
+//! | `point`, `disk`, `commit` | a run: its threads' state, one disk, what the commit says |
 //! | `pipeline`, `segment` | who carries the work; open segments until they are sealed |
 //! | `map`, `reach`, `placement` | DiskMaps; which segments they need; what is stored again |
-//! | `open`, `scan`, `volumes`, `keys`, `local` | a start: what lies there, the keys, the warden of development |
+//! | `open`, `scan`, `volumes`, `keys` | a start: what lies there, the keys |
+//! | `local` | the warden of development, in this process |
 //! | `catalog`, `index`, `core` | the replay, where chunks lie, what all share |
 //! | `delete`, `verify`, `reader` | removal, reading back, restore |
 

@@ -12,7 +12,8 @@ use std::fmt;
 /// with every start.
 #[derive(Clone)]
 pub struct Options {
-    /// Bytes of a cell unless a point says otherwise; a power of two, 64 KiB to 8 MiB. Read from the repository when it exists.
+    /// Bytes of a cell unless a point says otherwise; a power of two, 64 KiB to 8 MiB. Read from
+    /// the repository when it exists.
     pub chunk_size: u32,
     /// A segment is sealed when the next record would make it longer than this, in bytes.
     pub segment_size: u64,

@@ -185,6 +185,12 @@ impl PointState {
         Ok(*self.volume.get_or_init(|| chosen))
     }
 
+    /// Sets the volume before anything else does.
+    #[cfg(test)]
+    pub(crate) fn use_volume(&self, volume: u8) {
+        self.volume.set(volume).expect("nothing was written before");
+    }
+
     /// What builds on a point lies on its volume.
     fn build_on(&self, parent: RecoveryPointId) -> Result<(), StoreError> {
         let wanted = locked(&self.core.catalog).volume_of(parent)?;

@@ -7,5 +7,6 @@ mod crash;
 mod damage;
 mod encryption;
 mod full;
+mod placing;
 mod profiles;
 mod reach;

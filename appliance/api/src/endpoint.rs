@@ -4,8 +4,12 @@
 //! Each endpoint is a type, so that a handler or a call with the wrong request or response does
 //! not compile; [`ENDPOINTS`] lists them all for whoever walks the table.
 
+use crate::ledger::{ConsistencyQuery, InclusionQuery, Leaves, LeavesQuery, LedgerHead, Proof};
 use crate::page::{Page, PageQuery};
-use crate::point::{DataRanges, DataRangesQuery, PointDetail, PointQuery, PointSummary};
+use crate::point::{
+    DataRanges, DataRangesQuery, DeletionPreview, HoldRequest, LockExtension, LockTightening,
+    PointDetail, PointQuery, PointSummary, Protection,
+};
 use crate::run::{Run, RunRequest, RunsStarted};
 use crate::status::Status;
 use crate::vm::VmSummary;
@@ -165,6 +169,24 @@ endpoints! {
     VerifyPoint: Post "/points/{point}/verify", Nothing, Nothing => 202 Run;
     /// Deletes a recovery point, unless a lock says no.
     DeletePoint: Delete "/points/{point}", Nothing, Nothing => 204 Nothing;
+    /// What deleting a recovery point would give back now.
+    PreviewDeletion: Get "/points/{point}/deletion", Nothing, Nothing => 200 DeletionPreview;
+    /// Lets the lock of a recovery point end later.
+    ExtendLock: Post "/points/{point}/lock/extend",
+        Nothing, LockExtension => 200 Protection;
+    /// Turns a governance lock into a compliance lock.
+    TightenLock: Post "/points/{point}/lock/tighten",
+        Nothing, LockTightening => 200 Protection;
+    /// Holds a recovery point for a matter.
+    HoldPoint: Post "/points/{point}/holds", Nothing, HoldRequest => 200 Protection;
+    /// The signed head of the ledger.
+    GetLedgerHead: Get "/ledger/head", Nothing, Nothing => 200 LedgerHead;
+    /// Leaves of the ledger, in order.
+    ListLeaves: Get "/ledger/leaves", LeavesQuery, Nothing => 200 Leaves;
+    /// The proof that a leaf is in the ledger.
+    ProveInclusion: Get "/ledger/proof/inclusion", InclusionQuery, Nothing => 200 Proof;
+    /// The proof that the ledger goes on from an older state of itself.
+    ProveConsistency: Get "/ledger/proof/consistency", ConsistencyQuery, Nothing => 200 Proof;
     /// The raw image of a disk, or a range of it.
     GetDisk: Get "/points/{point}/disks/{disk}", Nothing, Nothing => 200 Raw;
     /// Where a disk has data; the rest is zero.

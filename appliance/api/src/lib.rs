@@ -11,6 +11,7 @@
 //! | [`vm`] | virtual machines and how their disks would be read |
 //! | [`run`] | runs, their progress and results |
 //! | [`point`] | recovery points, their disks, locks and files |
+//! | [`ledger`] | the record: head, leaves, proofs |
 //! | [`status`] | how the appliance fares |
 //! | [`problem`] | RFC 9457 problem details |
 //! | [`page`] | lists, a page at a time |
@@ -21,6 +22,7 @@
 //! responses may gain fields at any time, so a client ignores those it does not know.
 
 pub mod endpoint;
+pub mod ledger;
 pub mod page;
 pub mod point;
 pub mod problem;
@@ -30,15 +32,21 @@ pub mod text;
 pub mod vm;
 
 pub use endpoint::{ENDPOINTS, Endpoint, EndpointInfo, Method, Nothing, Raw};
+pub use ledger::{
+    ConsistencyQuery, InclusionQuery, LeafView, Leaves, LeavesQuery, LedgerHead, Proof,
+};
 pub use page::{LIMIT_DEFAULT, LIMIT_MAX, Listed, Page, PageQuery};
 pub use point::{
-    DataRanges, DataRangesQuery, DiskStats, LockView, NotContained, PointDetail, PointDisk,
-    PointFile, PointMode, PointQuery, PointRef, PointSummary, Verification,
+    DataRanges, DataRangesQuery, DeletionPreview, DiskStats, HoldRequest, LockExtension,
+    LockTightening, LockView, NotContained, PointDetail, PointDisk, PointFile, PointMode,
+    PointQuery, PointRef, PointSummary, Protection, Verification,
 };
 pub use problem::{Problem, problem_type, status_of};
 pub use run::{
     BackupResult, Damage, Progress, Run, RunKind, RunRequest, RunResult, RunState, RunStep,
     RunsStarted, StepState, VerifyResult,
 };
-pub use status::{Health, LunStatus, Reason, RepositoryStatus, SanStatus, Status, VcenterStatus};
+pub use status::{
+    Health, LunStatus, Reason, RepositoryStatus, SanStatus, Status, VcenterStatus, WardenStatus,
+};
 pub use vm::{Cbt, DiskTransport, PowerState, VmDisk, VmRef, VmSummary};

@@ -95,6 +95,53 @@ pub struct LockView {
     pub locked: bool,
 }
 
+/// What keeps a recovery point from being deleted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Protection {
+    /// Its lock.
+    pub lock: LockView,
+    /// Names of the matters that hold it.
+    pub holds: Vec<String>,
+}
+
+/// Lets a lock end later. It cannot be made to end earlier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LockExtension {
+    /// The new end, by the appliance's own clock; not before the present one.
+    pub until: Timestamp,
+}
+
+/// Turns a governance lock into a compliance lock, for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LockTightening {
+    /// The end of the lock as it stands now, repeated by the person who asks: until then this
+    /// appliance lets nobody remove the point, whatever he is entitled to.
+    pub until: Timestamp,
+}
+
+/// Begins a legal hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HoldRequest {
+    /// The name of the matter.
+    pub matter: String,
+}
+
+/// Exactly what deleting a recovery point would give back now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeletionPreview {
+    /// Nothing stands in the way now.
+    pub allowed: bool,
+    /// What stands in the way.
+    pub reason: Option<String>,
+    /// Segments that nothing else needs.
+    pub segments: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
 /// The outcome of the last verify run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verification {
@@ -125,6 +172,9 @@ pub struct PointDetail {
     pub not_contained: Vec<NotContained>,
     /// The VM's small files that were kept with it.
     pub files: Vec<PointFile>,
+    /// Names of the matters that hold it, whatever its lock says.
+    #[serde(default)]
+    pub holds: Vec<String>,
 }
 
 /// A disk of the VM that a recovery point does not hold.

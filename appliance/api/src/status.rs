@@ -23,6 +23,12 @@ pub struct Status {
     pub retention_now: Timestamp,
     /// The machine's clock.
     pub wall_now: Timestamp,
+    /// Seconds that the retention clock is behind `wall_now`: locks end that much later.
+    #[serde(default)]
+    pub retention_lag_seconds: i64,
+    /// Why nothing is released now, though locks may have ended.
+    #[serde(default)]
+    pub retention_doubt: Option<String>,
 }
 
 /// The judgement of a status.
@@ -61,6 +67,39 @@ pub struct RepositoryStatus {
     pub points: u64,
     /// Number of sealed segments.
     pub segments: u64,
+    /// Recovery points that are locked or held now.
+    #[serde(default)]
+    pub kept_points: u64,
+    /// Bytes of segments that they need: nothing gives these back before their time.
+    #[serde(default)]
+    pub kept_bytes: u64,
+    /// What is stored is encrypted.
+    #[serde(default)]
+    pub encrypted: bool,
+    /// Who seals, commits and deletes.
+    #[serde(default)]
+    pub warden: WardenStatus,
+}
+
+/// The warden: the only part that seals, commits and deletes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WardenStatus {
+    /// It is a process of its own; else it runs inside the daemon and protects against nothing
+    /// that the daemon itself does.
+    pub own_process: bool,
+    /// It answered when it was last asked. Without it nothing is committed or deleted; reading
+    /// goes on.
+    pub answers: bool,
+    /// Why it does not answer, or takes nothing more.
+    pub error: Option<String>,
+    /// What is not enforced here, each in a sentence.
+    pub not_enforced: Vec<String>,
+    /// Names of the officers, whose signatures end holds and governance locks.
+    pub officers: Vec<String>,
+    /// Shortest lock that is accepted, in seconds.
+    pub lock_min_seconds: u64,
+    /// Longest lock that is accepted, in seconds.
+    pub lock_max_seconds: u64,
 }
 
 /// The connection to vCenter or a host.

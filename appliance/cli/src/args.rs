@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
+use jiff::Timestamp;
 use std::path::PathBuf;
 
 /// Back up and restore VMware virtual machines with a Holdfast appliance.
@@ -40,6 +41,9 @@ pub(crate) enum Command {
     /// Recovery points
     #[command(subcommand)]
     Point(Point),
+    /// The record of everything that happened to recovery points, and proofs over it
+    #[command(subcommand)]
+    Ledger(Ledger),
     /// Print the completion script for a shell
     Completions {
         /// Which shell
@@ -113,8 +117,86 @@ pub(crate) enum Point {
         #[arg(long)]
         force: bool,
     },
-    /// Delete a recovery point, unless it is locked
-    Delete(PointId),
+    /// Its lock
+    #[command(subcommand)]
+    Lock(Lock),
+    /// Hold it for a matter, whatever its lock says
+    ///
+    /// A hold has no end. It is released by an officer who has the right for it, with
+    /// 'holdfast-warden officer'; the daemon and its users cannot.
+    Hold {
+        #[command(flatten)]
+        point: PointId,
+        /// Name of the matter
+        #[arg(long, value_name = "NAME")]
+        matter: String,
+    },
+    /// Delete a recovery point, unless it is locked or held
+    Delete {
+        #[command(flatten)]
+        point: PointId,
+        /// Only show what would go and what stands in the way
+        #[arg(long)]
+        preview: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Lock {
+    /// Let it end later; it cannot be made to end earlier
+    Extend {
+        #[command(flatten)]
+        point: PointId,
+        /// New end, such as 2031-05-01T00:00:00Z
+        #[arg(long, value_name = "TIME", conflicts_with = "days", required_unless_present = "days")]
+        until: Option<Timestamp>,
+        /// New end, in days from now by the appliance's own clock
+        #[arg(long, value_name = "N")]
+        days: Option<u32>,
+    },
+    /// Turn a governance lock into a compliance lock, for good
+    ///
+    /// Governance: can be removed by two officers together, on record. Compliance: cannot be removed
+    /// by this appliance before the end, by nobody, its makers included. If somebody has the right
+    /// to have the data erased earlier, this appliance cannot do it: decide that before.
+    Tighten {
+        #[command(flatten)]
+        point: PointId,
+        /// The end of the lock as 'point show' has it, typed again
+        #[arg(long, value_name = "TIME")]
+        until: Timestamp,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Ledger {
+    /// Show the signed head
+    Head {
+        /// Write it to a file: keep that somewhere else, and it shows later whether the ledger was
+        /// cut back or forged ('ledger proof --since FILE')
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// List leaves
+    List {
+        /// Number of the first one
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        from: u64,
+    },
+    /// Check the ledger here, without believing the appliance
+    Proof {
+        /// That leaf N is in it
+        #[arg(long, value_name = "N", conflicts_with = "since")]
+        #[arg(required_unless_present = "since")]
+        leaf: Option<u64>,
+        /// That it goes on from the head in this file, and nothing of it was changed or taken away
+        #[arg(long, value_name = "FILE")]
+        since: Option<PathBuf>,
+        /// The key that signs heads, as you know it ('holdfast-warden head'); else the one that the
+        /// appliance names is taken
+        #[arg(long, value_name = "VKEY")]
+        key: Option<String>,
+    },
 }
 
 #[derive(Debug, clap::Args)]

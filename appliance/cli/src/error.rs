@@ -27,6 +27,8 @@ pub(crate) enum Error {
     Ambiguous { noun: &'static str, id: String, candidates: Vec<String> },
     #[error("recovery point {point} has no disk {disk}")]
     NoDisk { point: String, disk: u32 },
+    #[error("{what}")]
+    Unproven { what: String },
     #[error("{} exists", path.display())]
     Exists { path: PathBuf },
     #[error("{operation} {}", path.display())]
@@ -48,7 +50,7 @@ impl Error {
             Self::TokenFile { .. } | Self::Call { .. } | Self::BrokenOff { .. } => {
                 Some(ErrorKind::Retryable)
             }
-            Self::Misbehaved { .. } => Some(ErrorKind::Misbehaved),
+            Self::Misbehaved { .. } | Self::Unproven { .. } => Some(ErrorKind::Misbehaved),
             Self::Unknown { .. } | Self::NoDisk { .. } => Some(ErrorKind::NotFound),
             Self::Ambiguous { .. } => None,
             Self::Exists { .. } => Some(ErrorKind::Busy),
@@ -91,6 +93,7 @@ impl Error {
             Self::Unknown { .. } => ("unknown-id", "There is nothing with this id"),
             Self::Ambiguous { .. } => ("ambiguous-id", "The id is not unique"),
             Self::NoDisk { .. } => ("disk-unknown", "The recovery point has no such disk"),
+            Self::Unproven { .. } => ("not-proven", "The ledger is not proven"),
             Self::Exists { .. } => ("file-exists", "The file exists"),
             Self::File { .. } => ("file", "A file could not be written"),
         }
@@ -117,6 +120,11 @@ impl Error {
             Self::Unknown { noun, .. } => format!("List the {noun}s and take an id from there."),
             Self::Ambiguous { .. } => "Give more digits of the id.".into(),
             Self::NoDisk { .. } => "Take the index from 'holdfast point show'.".into(),
+            Self::Unproven { .. } => {
+                "Ask again; if it stays so, keep this head and the older one, and have the disks \
+                 checked with the offline verifier."
+                    .into()
+            }
             Self::Exists { .. } => "Choose another name, or give --force to replace it.".into(),
             Self::File { .. } => "Check the path, its permissions and the free space.".into(),
         }

@@ -39,7 +39,7 @@ fn lists_are_the_api_s_own_types() {
 fn text_shows_the_lock_in_words() {
     let (_server, tool) = start();
     let list = tool.run(&["point", "list", "--vm", "db01"]);
-    assert!(list.out.contains("governance, at least until 2031-05-01T12:00:00Z"), "{}", list.out);
+    assert!(list.out.contains("governance, protected at least until 2031-05-01T12:00:00Z"), "{}", list.out);
     let vms = tool.run(&["vm", "list"]);
     assert!(vms.out.contains("network (the datastore lies on NFS, not on a LUN)"), "{}", vms.out);
     for command in [&["status"] as &[&str], &["run", "list"], &["point", "show", "a1"]] {
@@ -112,7 +112,7 @@ fn a_lock_is_a_refusal_with_a_status_of_its_own() {
     assert_eq!(problem["lock"]["until"], "2031-05-01T12:00:00Z");
     let ran = tool.run(&["point", "delete", "a2a2"]);
     assert_eq!((ran.status, ran.out.as_str()), (3, ""));
-    assert!(ran.err.contains("locked in governance mode at least until 2031-05-01T12:00:00Z"));
+    assert!(ran.err.contains("governance mode: protected at least until 2031-05-01T12:00:00Z by the"));
     let (status, _) = tool.json(&["point", "show", &LOCKED.to_string()]);
     assert_eq!(status, 0, "it is still there");
 }
@@ -191,4 +191,77 @@ fn completions_need_no_server() {
         assert_eq!(ran.status, 0);
         assert!(ran.out.contains("holdfast") && ran.out.contains("restore"), "{shell}");
     }
+}
+
+#[test]
+fn a_lock_is_extended_and_tightened_and_never_shortened() {
+    let (_server, tool) = start();
+    let id = LOCKED.to_string();
+    let (status, _) = tool.json(&["point", "lock", "extend", &id, "--until", "2030-01-01T00:00:00Z"]);
+    assert_eq!(status, 3, "it would end earlier");
+    let extend = ["point", "lock", "extend", &id, "--until", "2032-05-01T00:00:00Z"];
+    let (status, kept) = tool.json(&extend);
+    assert_eq!((status, &kept["lock"]["until"]), (0, &json!("2032-05-01T00:00:00Z")));
+    let ran = tool.run(&["point", "lock", "tighten", &id, "--until", "2032-05-01T00:00:00Z"]);
+    assert_eq!(ran.status, 0, "{}", ran.err);
+    assert!(ran.out.contains("compliance, protected at least until 2032-05-01"), "{}", ran.out);
+    assert_eq!(tool.run(&["point", "lock", "tighten", &id]).status, 2, "the end is to be repeated");
+    assert_eq!(tool.run(&["point", "lock", "extend", &id]).status, 2, "until when is to be said");
+}
+
+#[test]
+fn days_count_from_the_appliance_s_own_clock() {
+    let (_server, tool) = start();
+    let (status, kept) = tool.json(&["point", "lock", "extend", "a2a2", "--days", "3650"]);
+    assert_eq!((status, &kept["lock"]["until"]), (0, &json!("2036-05-29T11:59:30Z")));
+}
+
+#[test]
+fn a_hold_is_shown_with_the_point() {
+    let (_server, tool) = start();
+    let (status, kept) = tool.json(&["point", "hold", "a2a2", "--matter", "case 7"]);
+    assert_eq!((status, &kept["holds"]), (0, &json!(["case 7"])));
+    let shown = tool.run(&["point", "show", "a2a2"]);
+    assert!(shown.out.contains("held for     case 7"), "{}", shown.out);
+    assert!(shown.out.contains("by the appliance's own clock"), "{}", shown.out);
+}
+
+#[test]
+fn a_preview_deletes_nothing() {
+    let (_server, tool) = start();
+    let (status, preview) = tool.json(&["point", "delete", "--preview", "a1"]);
+    assert_eq!((status, &preview["allowed"], &preview["bytes"]), (0, &json!(true), &json!(1 << 30)));
+    let ran = tool.run(&["point", "delete", "--preview", "a2a2"]);
+    assert_eq!(ran.status, 0);
+    assert!(ran.out.contains("is kept: It is protected at least until"), "{}", ran.out);
+    assert_eq!(tool.run(&["point", "show", "a1"]).status, 0, "it is still there");
+}
+
+#[test]
+fn the_ledger_is_checked_on_this_side() {
+    let (_server, tool) = start();
+    let head = tool.path("head");
+    let ran = tool.run(&["ledger", "head", "--output", tool::text(&head)]);
+    assert!(ran.out.starts_with("holdfast/5a5a") && ran.out.contains("key: "), "{}", ran.out);
+    let (_, list) = tool.json(&["ledger", "list", "--from", "2"]);
+    assert_eq!(list["leaves"].as_array().unwrap().len(), 3);
+    for leaf in ["0", "2", "4"] {
+        let (status, proof) = tool.json(&["ledger", "proof", "--leaf", leaf]);
+        assert_eq!((status, &proof["proven"]), (0, &json!(true)), "{leaf}");
+    }
+    let (status, problem) = tool.json(&["ledger", "proof", "--leaf", "5"]);
+    assert_eq!((status, &problem["code"]), (1, &json!("not-proven")));
+
+    let older = engine::record::head(3);
+    std::fs::write(&head, &older.note).unwrap();
+    let since = ["ledger", "proof", "--since", tool::text(&head)];
+    let (status, proof) = tool.json(&since);
+    assert_eq!((status, &proof["old"], &proof["new"]), (0, &json!(3), &json!(5)));
+    let (status, _) = tool.json(&[&since[..], &["--key", &older.signer]].concat());
+    assert_eq!(status, 0);
+
+    // One letter of the head is another one: the signature is wrong.
+    std::fs::write(&head, older.note.replacen("\n3\n", "\n4\n", 1)).unwrap();
+    let (status, problem) = tool.json(&since);
+    assert_eq!((status, &problem["code"]), (1, &json!("not-proven")));
 }

@@ -1,8 +1,10 @@
 //! What the console needs from the rest of the appliance: one method for each endpoint.
 
 use api::{
-    DataRanges, DataRangesQuery, LockView, Page, PageQuery, PointDetail, PointQuery, PointSummary,
-    Problem, Run, RunRequest, RunsStarted, Status, VmSummary,
+    ConsistencyQuery, DataRanges, DataRangesQuery, DeletionPreview, HoldRequest, InclusionQuery,
+    Leaves, LeavesQuery, LedgerHead, LockExtension, LockTightening, LockView, Page, PageQuery,
+    PointDetail, PointQuery, PointSummary, Problem, Proof, Protection, Run, RunRequest, RunsStarted,
+    Status, VmSummary,
 };
 use bytes::Bytes;
 use model::{DiskRange, ErrorKind, RecoveryPointId, RunId};
@@ -49,6 +51,51 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Deletes a recovery point. A lock that says no is [`EngineError::locked`].
     fn delete_point(&self, id: RecoveryPointId) -> impl Future<Output = EngineResult<()>> + Send;
+
+    /// What deleting a recovery point would give back now.
+    fn preview_deletion(
+        &self,
+        id: RecoveryPointId,
+    ) -> impl Future<Output = EngineResult<DeletionPreview>> + Send;
+
+    /// Lets a lock end later.
+    fn extend_lock(
+        &self,
+        id: RecoveryPointId,
+        request: LockExtension,
+    ) -> impl Future<Output = EngineResult<Protection>> + Send;
+
+    /// Turns a governance lock into a compliance lock.
+    fn tighten_lock(
+        &self,
+        id: RecoveryPointId,
+        request: LockTightening,
+    ) -> impl Future<Output = EngineResult<Protection>> + Send;
+
+    /// Begins a legal hold.
+    fn hold_point(
+        &self,
+        id: RecoveryPointId,
+        request: HoldRequest,
+    ) -> impl Future<Output = EngineResult<Protection>> + Send;
+
+    /// The signed head of the ledger.
+    fn ledger_head(&self) -> impl Future<Output = EngineResult<LedgerHead>> + Send;
+
+    /// Leaves of the ledger.
+    fn leaves(&self, query: LeavesQuery) -> impl Future<Output = EngineResult<Leaves>> + Send;
+
+    /// The proof that a leaf is in the ledger.
+    fn prove_inclusion(
+        &self,
+        query: InclusionQuery,
+    ) -> impl Future<Output = EngineResult<Proof>> + Send;
+
+    /// The proof that the ledger goes on from an older state of itself.
+    fn prove_consistency(
+        &self,
+        query: ConsistencyQuery,
+    ) -> impl Future<Output = EngineResult<Proof>> + Send;
 
     /// Length of a disk's image in bytes. `disk` is [`api::PointDisk::index`].
     fn disk_capacity(
@@ -138,8 +185,8 @@ impl EngineError {
     pub fn locked(id: RecoveryPointId, lock: LockView) -> Self {
         let (mode, until) = (lock.mode, lock.until);
         let detail = format!(
-            "Recovery point {id} is locked in {mode} mode at least until {until}. \
-             Nothing was deleted."
+            "Recovery point {id} is locked in {mode} mode: protected at least until {until} by the \
+             appliance's own clock. Nothing was deleted."
         );
         let next_step = format!("Wait until the lock has ended, at the earliest {until}.");
         let refused =

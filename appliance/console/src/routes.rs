@@ -6,8 +6,9 @@ use crate::engine::{Engine, EngineResult};
 use crate::secret::Secret;
 use crate::{assets, auth, stream};
 use api::endpoint::{
-    DeletePoint, GetDataRanges, GetDisk, GetFile, GetPoint, GetRun, GetStatus, ListPoints,
-    ListRuns, ListVms, StartRuns, VerifyPoint,
+    DeletePoint, ExtendLock, GetDataRanges, GetDisk, GetFile, GetLedgerHead, GetPoint, GetRun,
+    GetStatus, HoldPoint, ListLeaves, ListPoints, ListRuns, ListVms, PreviewDeletion,
+    ProveConsistency, ProveInclusion, StartRuns, TightenLock, VerifyPoint,
 };
 use api::{Endpoint, EndpointInfo, Method, Nothing, Problem};
 use axum::Router;
@@ -59,6 +60,28 @@ fn endpoints<E: Engine>(limits: BodyLimits) -> Routes<E> {
         .json(DeletePoint, |engine: Arc<E>, call| async move {
             let deleted: EngineResult<()> = engine.delete_point(call.parameter("point")?).await;
             Ok(deleted.map(|()| Nothing {})?)
+        })
+        .json(PreviewDeletion, |engine: Arc<E>, call| async move {
+            Ok(engine.preview_deletion(call.parameter("point")?).await?)
+        })
+        .json(ExtendLock, |engine: Arc<E>, call| async move {
+            Ok(engine.extend_lock(call.parameter("point")?, call.request).await?)
+        })
+        .json(TightenLock, |engine: Arc<E>, call| async move {
+            Ok(engine.tighten_lock(call.parameter("point")?, call.request).await?)
+        })
+        .json(HoldPoint, |engine: Arc<E>, call| async move {
+            Ok(engine.hold_point(call.parameter("point")?, call.request).await?)
+        })
+        .json(GetLedgerHead, |engine: Arc<E>, _| async move { Ok(engine.ledger_head().await?) })
+        .json(ListLeaves, |engine: Arc<E>, call| async move {
+            Ok(engine.leaves(call.query).await?)
+        })
+        .json(ProveInclusion, |engine: Arc<E>, call| async move {
+            Ok(engine.prove_inclusion(call.query).await?)
+        })
+        .json(ProveConsistency, |engine: Arc<E>, call| async move {
+            Ok(engine.prove_consistency(call.query).await?)
         })
         .json(GetDataRanges, |engine: Arc<E>, call| async move {
             let (point, disk) = (call.parameter("point")?, call.parameter("disk")?);
@@ -170,8 +193,10 @@ mod tests {
     use super::*;
     use crate::{Blob, Chunks, EngineError};
     use api::{
-        DataRanges, DataRangesQuery, ENDPOINTS, Page, PageQuery, PointDetail, PointQuery,
-        PointSummary, Run, RunRequest, RunsStarted, Status, VmSummary,
+        ConsistencyQuery, DataRanges, DataRangesQuery, DeletionPreview, ENDPOINTS, HoldRequest,
+        InclusionQuery, Leaves, LeavesQuery, LedgerHead, LockExtension, LockTightening, Page,
+        PageQuery, PointDetail, PointQuery, PointSummary, Proof, Protection, Run, RunRequest,
+        RunsStarted, Status, VmSummary,
     };
     use model::{DiskRange, ErrorKind, RecoveryPointId, RunId};
 
@@ -201,6 +226,14 @@ mod tests {
         point(RecoveryPointId) -> PointDetail;
         verify_point(RecoveryPointId) -> Run;
         delete_point(RecoveryPointId) -> ();
+        preview_deletion(RecoveryPointId) -> DeletionPreview;
+        extend_lock(RecoveryPointId, LockExtension) -> Protection;
+        tighten_lock(RecoveryPointId, LockTightening) -> Protection;
+        hold_point(RecoveryPointId, HoldRequest) -> Protection;
+        ledger_head() -> LedgerHead;
+        leaves(LeavesQuery) -> Leaves;
+        prove_inclusion(InclusionQuery) -> Proof;
+        prove_consistency(ConsistencyQuery) -> Proof;
         disk_capacity(RecoveryPointId, u32) -> u64;
         read_disk(RecoveryPointId, u32, DiskRange) -> Chunks;
         data_ranges(RecoveryPointId, u32, DataRangesQuery) -> DataRanges;

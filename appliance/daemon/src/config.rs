@@ -15,6 +15,7 @@ pub(crate) const EXAMPLE: &str = include_str!("../holdfastd.toml");
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Config {
+    pub(crate) user: Option<String>,
     pub(crate) state_dir: PathBuf,
     pub(crate) console: Console,
     pub(crate) vcenter: Vcenter,
@@ -80,6 +81,8 @@ pub(crate) struct Repository {
     pub(crate) reserve_mib: u64,
     #[serde(default = "yes")]
     pub(crate) immutable: bool,
+    pub(crate) warden: Option<PathBuf>,
+    pub(crate) encryption_key_file: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -88,6 +91,10 @@ pub(crate) struct Lock {
     #[serde(default = "default_mode")]
     pub(crate) mode: model::LockMode,
     pub(crate) days: u32,
+    #[serde(default = "default_min_days")]
+    pub(crate) min_days: u32,
+    #[serde(default = "default_max_days")]
+    pub(crate) max_days: u32,
 }
 
 fn default_listen() -> SocketAddr {
@@ -113,6 +120,12 @@ fn default_level() -> i32 {
 }
 fn default_reserve() -> u64 {
     1024
+}
+fn default_min_days() -> u32 {
+    1
+}
+fn default_max_days() -> u32 {
+    3660
 }
 fn default_mode() -> model::LockMode {
     model::LockMode::Governance
@@ -185,8 +198,40 @@ impl Config {
                 "must lie between 1 and 19",
             );
         }
-        if !(1..=36_500).contains(&self.lock.days) {
-            return value("lock.days", &self.lock.days, "must lie between 1 and 36500");
+        self.check_lock()?;
+        if self.user.is_some() && self.repository.warden.is_none() {
+            return value(
+                "user",
+                &self.user.as_deref().unwrap_or_default(),
+                "a user of its own needs a warden of its own: give repository.warden too",
+            );
+        }
+        if let (Some(_), Some(file)) = (&self.repository.warden, &self.console.ready_file)
+            && file.parent().is_some_and(|folder| self.repository.path.starts_with(folder))
+        {
+            return value(
+                "console.ready_file",
+                &file.display(),
+                "the daemon may write to its folder, so the repository must not lie below it",
+            );
+        }
+        Ok(())
+    }
+
+    fn check_lock(&self) -> Result<(), ConfigError> {
+        let Lock { days, min_days, max_days, .. } = self.lock;
+        let value = |key, value: u32, reason: String| {
+            Err(ConfigError::Value { key, value: value.to_string(), reason })
+        };
+        if !(1..=36_500).contains(&max_days) {
+            return value("lock.max_days", max_days, "must lie between 1 and 36500".into());
+        }
+        if !(1..=max_days).contains(&min_days) {
+            return value("lock.min_days", min_days, format!("must lie between 1 and {max_days}"));
+        }
+        if !(min_days..=max_days).contains(&days) {
+            let reason = format!("must lie between {min_days} and {max_days}");
+            return value("lock.days", days, reason);
         }
         Ok(())
     }
@@ -244,8 +289,13 @@ mod tests {
     fn errors_name_the_key() {
         let wrong = [
             ("listen = \"127.0.0.1:8080\"", "listen = \"0.0.0.0:8080\"", "console.listen"),
-            ("days = 30", "days = 0", "lock.days"),
-            ("days = 30", "dayz = 30", "dayz"),
+            ("\ndays = 30", "\ndays = 0", "lock.days"),
+            ("\ndays = 30", "\ndays = 3661", "lock.days"),
+            ("min_days = 1 ", "min_days = 0 ", "lock.min_days"),
+            ("min_days = 1 ", "min_days = 31 ", "lock.days"),
+            ("max_days = 3660", "max_days = 40000", "lock.max_days"),
+            ("# user = \"holdfast\"", "user = \"holdfast\"", "user"),
+            ("\ndays = 30", "\ndayz = 30", "dayz"),
             ("zstd_level = 1", "zstd_level = 77", "repository.zstd_level"),
             ("mode = \"governance\"", "mode = \"forever\"", "forever"),
             ("user = \"backup@vsphere.local\"", "", "user"),

@@ -3,9 +3,12 @@
 
 mod clock;
 mod config;
+mod confine;
 mod engine;
 mod secret_file;
+mod secrets;
 mod start;
+mod watch;
 mod wire;
 mod worker;
 
@@ -61,8 +64,12 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     }
     let filter = EnvFilter::try_from_env("HOLDFAST_LOG").unwrap_or_else(|_| "info".into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    // Secrets first, then the rights are given up, then threads, and only then anything that
+    // somebody else may have written.
+    let secrets = secrets::Secrets::read(&config)?;
+    let not_enforced = confine::confine(&config)?;
     let runtime = tokio::runtime::Runtime::new().context("starting the runtime")?;
-    let ended = runtime.block_on(start::run(config));
+    let ended = runtime.block_on(start::run(config, secrets, not_enforced));
     // A verification may take hours; what it read so far needs no ending of its own.
     runtime.shutdown_timeout(SHUTDOWN);
     ended

@@ -40,16 +40,20 @@ pub(crate) fn read(path: &Path) -> Result<String, SecretFileError> {
 
 /// Reads the secret, or makes the file with `fresh` when there is none.
 pub(crate) fn read_or_create(path: &Path, fresh: &str) -> Result<String, SecretFileError> {
-    let created = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-    match created {
-        Ok(mut file) => {
-            let written = writeln!(file, "{fresh}").and_then(|()| file.sync_all());
-            written.map_err(|source| SecretFileError::Write { path: path.into(), source })?;
-        }
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-        Err(source) => return Err(SecretFileError::Write { path: path.into(), source }),
+    match create(path, fresh) {
+        Err(SecretFileError::Write { source, .. })
+            if source.kind() == ErrorKind::AlreadyExists => {}
+        other => other?,
     }
     read(path)
+}
+
+/// Makes the file, which must not exist.
+pub(crate) fn create(path: &Path, secret: &str) -> Result<(), SecretFileError> {
+    let failed = |source| SecretFileError::Write { path: path.into(), source };
+    let mut options = OpenOptions::new();
+    let mut file = options.write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
+    writeln!(file, "{secret}").and_then(|()| file.sync_all()).map_err(failed)
 }
 
 #[cfg(test)]

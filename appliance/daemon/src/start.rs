@@ -4,32 +4,46 @@ use crate::clock;
 use crate::config::{Config, ConfigError};
 use crate::engine::Appliance;
 use crate::secret_file;
+use crate::secrets::{Secrets, recovery_file};
+use crate::watch::Watch;
 use crate::wire::{fabric::Sessions, hypervisor, hypervisor::Vcenter, journal_file::JournalFile};
 use crate::worker;
 use anyhow::Context;
 use jobs::{Journal, Registry};
-use repository::{Clocks, Repository};
+use repository::{Clocks, KeyEncryptionKey, Recovery, Repository, StoreError};
 use san::{Chap, ChapAlgorithm, PortalConfig};
 use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::timeout;
+use warden::client::{Client, PATIENCE};
+use warden::frames::Role;
+use warden::wire::Request;
+use warden::{Warden as _, WardenError, layout};
 
 /// Runs that may wait for their turn.
 const QUEUE: usize = 1000;
 /// How long a stop waits for a run to clean up after itself. What is not undone by then is in
 /// the journal and undone at the next start.
 const STOP_MAX: Duration = Duration::from_secs(60);
+/// How long a start waits for the warden, which may be starting too.
+const WARDEN_MAX: Duration = Duration::from_secs(60);
+const WARDEN_PAUSE: Duration = Duration::from_secs(1);
 
 /// Runs until SIGTERM or SIGINT.
-pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
-    let token = console_token(&config)?;
+pub(crate) async fn run(
+    config: Config,
+    secrets: Secrets,
+    not_enforced: Vec<String>,
+) -> anyhow::Result<()> {
     let stop = stop_signal()?;
-    let (appliance, backups, verifies) = build(config)?;
+    let token = secrets.token.clone();
+    let built = tokio::task::spawn_blocking(move || build(config, secrets, not_enforced));
+    let (appliance, backups, verifies) = built.await.context("starting")??;
     let listen = appliance.config.console.listen;
     let listener = TcpListener::bind(listen)
         .await
@@ -39,6 +53,7 @@ pub(crate) async fn run(config: Config) -> anyhow::Result<()> {
     tokio::spawn(worker::verifications(Arc::clone(&appliance), verifies));
     tokio::spawn(worker::sweeper(Arc::clone(&appliance)));
     tokio::spawn(worker::ticker(Arc::clone(&appliance)));
+    tokio::spawn(worker::watcher(Arc::clone(&appliance)));
 
     let address = listener.local_addr().context("reading the console's own address")?;
     tracing::info!(%address, "console answers");
@@ -64,16 +79,21 @@ async fn stop_runs(appliance: &Appliance, work: tokio::task::JoinHandle<()>) {
 
 type Queue = mpsc::Receiver<Arc<jobs::Entry>>;
 
-fn build(config: Config) -> anyhow::Result<(Arc<Appliance>, Queue, Queue)> {
-    std::fs::create_dir_all(&config.state_dir)
-        .with_context(|| format!("state_dir = {}", config.state_dir.display()))?;
+fn build(
+    config: Config,
+    secrets: Secrets,
+    not_enforced: Vec<String>,
+) -> anyhow::Result<(Arc<Appliance>, Queue, Queue)> {
     // The repository first: its lock keeps a second daemon away from the journal too.
-    let (repository, findings) = open_repository(&config)?;
+    let (repository, findings) = match &config.repository.warden {
+        None => open_with_warden_inside(&config, secrets.encryption)?,
+        Some(socket) => open_with_warden(&config, socket, secrets.encryption)?,
+    };
     let journal = Journal::load(Box::new(JournalFile::new(&config.state_dir)))
         .map_err(|error| anyhow::anyhow!("{error}"))
         .context("reading the journal of what must be undone")?;
-    let vcenter = Vcenter::new(hypervisor::client_config(&config.vcenter, config.password()?)?);
-    let fabric = Sessions::new(portals(&config)?);
+    let vcenter = Vcenter::new(hypervisor::client_config(&config.vcenter, secrets.password)?);
+    let fabric = Sessions::new(portals(&config, secrets.chap)?);
     let (backups, backup_queue) = mpsc::channel(QUEUE);
     let (verifies, verify_queue) = mpsc::channel(QUEUE);
     let appliance = Arc::new(Appliance {
@@ -87,19 +107,56 @@ fn build(config: Config) -> anyhow::Result<(Arc<Appliance>, Queue, Queue)> {
         verifies,
         turn: Mutex::default(),
         findings,
+        warden: Watch::new(not_enforced),
     });
+    appliance.warden.look(&appliance.repository);
     Ok((appliance, backup_queue, verify_queue))
 }
 
-fn open_repository(config: &Config) -> anyhow::Result<(Repository, Vec<String>)> {
+/// Whether the file that makes a directory a repository is there.
+pub(crate) fn has_repository(config: &Config) -> bool {
+    config.repository.path.join(layout::HEADER).exists()
+}
+
+/// With the warden at `socket`; it may be about to start too.
+fn open_with_warden(
+    config: &Config,
+    socket: &Path,
+    encryption: Option<KeyEncryptionKey>,
+) -> anyhow::Result<(Repository, Vec<String>)> {
     let path = &config.repository.path;
-    let options = crate::wire::store::options(&config.repository);
+    let client = Client::new(socket, Role::Daemon, PATIENCE);
+    let limit = Instant::now() + WARDEN_MAX;
+    loop {
+        match client.call(Request::Status) {
+            Ok(_) => break,
+            Err(error @ WardenError::Unavailable { .. }) if Instant::now() < limit => {
+                tracing::warn!(error = model::chain(&error), "waiting for the warden");
+                std::thread::sleep(WARDEN_PAUSE);
+            }
+            Err(error) => {
+                return Err(error)
+                    .with_context(|| format!("repository.warden = {}", socket.display()));
+            }
+        }
+    }
+    let options = crate::wire::store::options(config, encryption);
+    opened(Repository::open(path, &options, Arc::new(client)), path)
+}
+
+/// Development: the warden is part of this process.
+fn open_with_warden_inside(
+    config: &Config,
+    encryption: Option<KeyEncryptionKey>,
+) -> anyhow::Result<(Repository, Vec<String>)> {
+    let path = &config.repository.path;
+    let options = crate::wire::store::options(config, encryption);
     let context = || format!("repository.path = {}", path.display());
     // Written after the first creation: where it stands and the repository does not, its file
     // system is not mounted, and a new one in its place would hide the locked points.
     let made = config.state_dir.join("repository-made");
     let state = config.state_dir.join("warden");
-    if !path.join("repository").exists() {
+    if !has_repository(config) {
         if made.exists() {
             anyhow::bail!(
                 "repository.path = {}: there was a repository and it is not there now; mount its \
@@ -110,13 +167,36 @@ fn open_repository(config: &Config) -> anyhow::Result<(Repository, Vec<String>)>
         }
         std::fs::create_dir_all(path).with_context(context)?;
         let clocks: Clocks = Box::new(clock::reading);
-        Repository::create_local(path, &options, &state, &clocks).with_context(context)?;
+        let created =
+            Repository::create_local(path, &options, &state, &clocks).with_context(context)?;
+        keep_recovery_key(config, created.recovery_key.as_ref())?;
     }
     std::fs::write(&made, path.as_os_str().as_encoded_bytes())
         .with_context(|| format!("writing {}", made.display()))?;
+    opened(Repository::open_local(path, &options, &state, Box::new(clock::reading)), path)
+}
+
+/// Once and never again: the repository itself does not hold it in the clear.
+fn keep_recovery_key(config: &Config, key: Option<&KeyEncryptionKey>) -> anyhow::Result<()> {
+    let (Some(key), Some(file)) = (key, &config.repository.encryption_key_file) else {
+        return Ok(());
+    };
+    let path = recovery_file(file);
+    secret_file::create(&path, &key.to_text()).context("keeping the recovery key")?;
+    tracing::warn!(
+        path = %path.display(),
+        "the recovery key of the encrypted repository is in this file and nowhere else: move it \
+         to a safe place away from this box"
+    );
+    Ok(())
+}
+
+fn opened(
+    opened: Result<(Repository, Recovery), StoreError>,
+    path: &Path,
+) -> anyhow::Result<(Repository, Vec<String>)> {
     let (repository, recovery) =
-        Repository::open_local(path, &options, &state, Box::new(clock::reading))
-            .with_context(context)?;
+        opened.with_context(|| format!("repository.path = {}", path.display()))?;
     let findings = crate::wire::store::findings(&recovery);
     for finding in &findings {
         tracing::warn!(finding, "repository");
@@ -124,19 +204,11 @@ fn open_repository(config: &Config) -> anyhow::Result<(Repository, Vec<String>)>
     Ok((repository, findings))
 }
 
-fn console_token(config: &Config) -> anyhow::Result<console::Secret> {
-    let fresh = hex::encode(crate::engine::random::<32>()?);
-    let token = secret_file::read_or_create(&config.console.token_file, &fresh)
-        .map_err(|source| ConfigError::Secret { key: "console.token_file", source })?;
-    Ok(console::Secret::new(&token).map_err(|error| ConfigError::Value {
-        key: "console.token_file",
-        value: config.console.token_file.display().to_string(),
-        reason: error.to_string(),
-    })?)
-}
-
-fn portals(config: &Config) -> anyhow::Result<Vec<PortalConfig>> {
-    let chap = match config.chap()? {
+fn portals(
+    config: &Config,
+    chap: Option<(String, String)>,
+) -> anyhow::Result<Vec<PortalConfig>> {
+    let chap = match chap {
         None => None,
         Some((user, secret)) => Some(Chap {
             user,

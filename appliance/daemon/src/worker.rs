@@ -13,6 +13,8 @@ use tokio::time::{MissedTickBehavior, interval};
 
 /// How often the retention clock is advanced and recorded.
 const TICK: Duration = Duration::from_secs(60);
+/// How often the warden is asked how it is.
+const LOOK: Duration = Duration::from_secs(3);
 /// How often a sweep is tried while something is left to undo.
 const SWEEP: Duration = Duration::from_secs(10);
 
@@ -29,8 +31,41 @@ pub(crate) async fn backups(appliance: Arc<Appliance>, mut queue: Receiver<Arc<E
         };
         let settings = Settings { full: entry.full, ..Settings::default() };
         let _turn = appliance.turn.lock().await;
+        // Without the warden nothing can be committed: said before a snapshot is taken.
+        if let Err(problem) = warden_answers(&appliance).await {
+            entry.end(Err(problem));
+            continue;
+        }
         let result = backup.run(&entry.vm.uuid, entry.id, settings, &entry.progress).await;
         entry.end_backup(result);
+    }
+}
+
+async fn warden_answers(appliance: &Arc<Appliance>) -> Result<(), Box<Problem>> {
+    look(appliance).await;
+    let Some(error) = appliance.warden.seen().error else { return Ok(()) };
+    let title = "The warden does not answer";
+    let problem = Problem::of_kind(ErrorKind::Retryable, "warden-away", title)
+        .detail(error)
+        .next_step("Start holdfast-warden again, then run the backup again. Restores go on.");
+    Err(Box::new(problem))
+}
+
+async fn look(appliance: &Arc<Appliance>) {
+    let asked = Arc::clone(appliance);
+    let looked = tokio::task::spawn_blocking(move || asked.warden.look(&asked.repository)).await;
+    if let Err(error) = looked {
+        tracing::error!(%error, "the warden could not be asked");
+    }
+}
+
+/// Asks the warden how it is, again and again; what officers did comes in with its answers.
+pub(crate) async fn watcher(appliance: Arc<Appliance>) {
+    let mut every = interval(LOOK);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        look(&appliance).await;
     }
 }
 
@@ -115,8 +150,12 @@ fn show_interrupted(appliance: &Appliance, intent: &jobs::Intent) {
     entry.end(Err(Box::new(problem)));
 }
 
-/// Advances the retention clock. It only ever runs while we do.
+/// In development: advances the retention clock, which only ever runs while we do. A warden of its
+/// own does that by itself.
 pub(crate) async fn ticker(appliance: Arc<Appliance>) {
+    if appliance.config.repository.warden.is_some() {
+        return;
+    }
     let mut every = interval(TICK);
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

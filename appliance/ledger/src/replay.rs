@@ -84,6 +84,12 @@ impl Frames {
         Ok(self.next_data()?.map(|data| leaf_hash(&self.kept[data])))
     }
 
+    /// The data of the next leaf as it stands in the file, whatever it says: for people, and for
+    /// whoever computes its hash himself.
+    pub fn next_bytes(&mut self) -> Result<Option<&[u8]>, LedgerError> {
+        Ok(self.next_data()?.map(|data| &self.kept[data]))
+    }
+
     /// Where the data of the next leaf lies in `kept`.
     fn next_data(&mut self) -> Result<Option<Range<usize>>, LedgerError> {
         let from = self.taken + FRAME_HEAD;

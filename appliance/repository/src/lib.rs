@@ -23,7 +23,8 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | [`repo`](Repository), `locks` | the face: points, disks; locks, deletion, the record |
+//! | [`repo`](Repository), `locks` | the face: points, disks; locks, deletion |
+//! | `record` | what is on record, with proofs |
 //! | `point`, `disk`, `commit` | a run: its threads' state, one disk, what the commit says |
 //! | `pipeline`, `segment` | who carries the work; open segments until they are sealed |
 //! | `map`, `reach`, `placement` | DiskMaps; which segments they need; what is stored again |
@@ -50,6 +51,7 @@ mod placement;
 mod point;
 mod reach;
 mod reader;
+mod record;
 mod repo;
 mod scan;
 mod segment;
@@ -70,7 +72,9 @@ pub use open::{DamagedSegment, DroppedSegment, MissingVolume, Recovery};
 pub use options::{Lock, Options};
 pub use point::{PointDraft, PointWriter};
 pub use reader::{Cell, Cells, DiskReader};
+pub use record::{Kept, Protection};
 pub use repo::{Repository, Stats};
 pub use retention::Verdict;
 pub use verify::{Damage, Progress, VerifyReport};
+pub use ledger::event::LockBounds;
 pub use warden::state::Verified;

@@ -5,7 +5,6 @@ use crate::open::{Recovery, read_header};
 use crate::{Options, Repository, StoreError, keys, repo::random};
 use format::header::{RepositoryHeader, RepositoryId};
 use format::keys::{KeyEncryptionKey, Secret};
-use ledger::event::LockBounds;
 use model::WallTime;
 use retention::Reading;
 use std::fmt;
@@ -17,8 +16,6 @@ use warden::{Config, Creation, FileWitness, Keeper, Local, Warden};
 
 /// The warden's private key, in its state directory.
 const SIGNER: &str = "signer";
-/// Longest lock of a repository that is created here: 100 years.
-const LONGEST: u64 = 100 * 366 * 24 * 3600;
 
 /// Reads the machine's clocks.
 pub type Clocks = Box<dyn Fn() -> Reading + Send + Sync>;
@@ -103,7 +100,7 @@ pub(crate) fn create_on(
     };
     let (chunk_size, created) = (options.chunk_size, WallTime(reading.wall.0));
     let header = RepositoryHeader { id, secret, chunk_size, created }.encode();
-    let bounds = LockBounds { min_seconds: 0, max_seconds: LONGEST };
+    let bounds = options.bounds;
     let creation = Creation { header, master_key, chunk_size, bounds, officers: Vec::new() };
     Keeper::create(storage, &creation, config(state, id)?, reading)?;
     Ok(Created { recovery_key })

@@ -5,6 +5,7 @@ use format::footer::sealed_bytes;
 use format::header::RepositoryHeader;
 use format::keys::KeyEncryptionKey;
 use format::{BLOCK, SEGMENT_MAX};
+use ledger::event::LockBounds;
 use model::LockMode;
 use std::fmt;
 
@@ -28,7 +29,15 @@ pub struct Options {
     pub immutable: bool,
     /// Opens an encrypted repository; at its creation: encrypts it. `None`: not encrypted.
     pub encryption: Option<KeyEncryptionKey>,
+    /// Shortest and longest lock of a repository that is created with [`Repository::create_local`];
+    /// later ones are the officers' to set.
+    ///
+    /// [`Repository::create_local`]: crate::Repository::create_local
+    pub bounds: LockBounds,
 }
+
+/// Longest lock unless told otherwise: 100 years.
+const LONGEST: u64 = 100 * 366 * 24 * 3600;
 
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -40,6 +49,7 @@ impl fmt::Debug for Options {
             .field("reserve_bytes", &self.reserve_bytes)
             .field("immutable", &self.immutable)
             .field("encryption", &self.encryption.is_some()) // never the key
+            .field("bounds", &self.bounds)
             .finish()
     }
 }
@@ -54,6 +64,7 @@ impl Default for Options {
             reserve_bytes: 1 << 30,
             immutable: true,
             encryption: None,
+            bounds: LockBounds { min_seconds: 0, max_seconds: LONGEST },
         }
     }
 }

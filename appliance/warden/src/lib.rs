@@ -45,6 +45,6 @@ mod witness;
 pub use error::{WardenError, WireError};
 pub use keeper::{Caller, Config, Creation, FirstOfficer, Keeper, Random, officer_text};
 pub use local::{Local, Warden};
-pub use reader::{LedgerReader, prove_consistency, prove_inclusion};
+pub use reader::{LedgerReader, prove_consistency, prove_inclusion, read_leaves};
 pub use state::State;
 pub use witness::{FileWitness, Witness};

@@ -81,6 +81,35 @@ pub(crate) fn piece(
     Ok(Some(bytes))
 }
 
+/// The data of up to `limit` leaves from number `from` on, as they stand in the ledger of `size`
+/// leaves.
+pub fn read_leaves(
+    storage: &dyn Storage,
+    repository: [u8; 16],
+    (from, limit): (u64, usize),
+    size: u64,
+) -> Result<Vec<Vec<u8>>, WardenError> {
+    let file = storage.open(layout::LEAVES).map_err(WardenError::io("opening", layout::LEAVES))?;
+    let length = file.length().map_err(WardenError::io("reading", layout::LEAVES))?;
+    let (mut frames, mut offset) = (Frames::new(repository), 0);
+    let (mut number, mut leaves) = (0, Vec::new());
+    while let Some(bytes) = piece(&*file, offset, length)? {
+        offset += bytes.len() as u64;
+        frames.push(&bytes);
+        while number < size && leaves.len() < limit {
+            let Some(data) = frames.next_bytes()? else { break };
+            if number >= from {
+                leaves.push(data.to_vec());
+            }
+            number += 1;
+        }
+        if number >= size || leaves.len() >= limit {
+            break;
+        }
+    }
+    Ok(leaves)
+}
+
 /// The proof that leaf `index` is in the ledger of `size` leaves (RFC 9162, 2.1.3), in one pass
 /// over the file.
 pub fn prove_inclusion(

@@ -2,12 +2,14 @@
 //! [`Outcome`].
 
 mod backup;
+mod ledger;
+mod lock;
 mod point;
 mod run;
 mod status;
 mod vm;
 
-use crate::args::{Args, Backup, Command, Point, Run, Vm};
+use crate::args::{Args, Backup, Command, Ledger, Lock, Point, Run, Vm};
 use crate::client::Client;
 use crate::error::Error;
 use crate::output::{Outcome, Show};
@@ -37,7 +39,20 @@ pub(crate) fn execute(args: &Args, show: Show) -> Result<Outcome, Error> {
         Command::Point(Point::Restore { point, disk, output, force }) => {
             point::restore(client, show, &point.id, *disk, output, *force)
         }
-        Command::Point(Point::Delete(point)) => point::delete(client, &point.id),
+        Command::Point(Point::Hold { point, matter }) => lock::hold(client, &point.id, matter),
+        Command::Point(Point::Lock(Lock::Extend { point, until, days })) => {
+            lock::extend(client, &point.id, *until, *days)
+        }
+        Command::Point(Point::Lock(Lock::Tighten { point, until })) => {
+            lock::tighten(client, &point.id, *until)
+        }
+        Command::Point(Point::Delete { point, preview: true }) => lock::preview(client, &point.id),
+        Command::Point(Point::Delete { point, .. }) => point::delete(client, &point.id),
+        Command::Ledger(Ledger::Head { output }) => ledger::head(client, output.as_deref()),
+        Command::Ledger(Ledger::List { from }) => ledger::list(client, *from),
+        Command::Ledger(Ledger::Proof { leaf, since, key }) => {
+            ledger::proof(client, *leaf, since.as_deref(), key.as_deref())
+        }
     }
 }
 

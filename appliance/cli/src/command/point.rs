@@ -92,7 +92,7 @@ pub(crate) fn restore(
     Ok(Outcome::new(text, &json))
 }
 
-fn whole(client: &Client, id: &str) -> Result<String, Error> {
+pub(super) fn whole(client: &Client, id: &str) -> Result<String, Error> {
     resolve("recovery point", id, || {
         let points: Vec<PointSummary> = client.all(ListPoints, &[])?;
         Ok(points.iter().map(|point| point.id.to_string()).collect())
@@ -111,7 +111,10 @@ fn text(point: &PointDetail) -> String {
     line("server", &point.server_uuid);
     line("created", &summary.created.to_string());
     line("consistency", consistency(summary.consistency));
-    line("lock", &lock(summary.lock.as_ref()));
+    line("lock", &format!("{}{}", lock(summary.lock.as_ref()), by_the_clock(summary.lock)));
+    if !point.holds.is_empty() {
+        line("held for", &point.holds.join(", "));
+    }
     line("verified", &verified(summary.verified.as_ref()));
     line("size", &size(summary.size_bytes));
     line("added", &size(summary.stored_new_bytes));
@@ -146,10 +149,20 @@ fn disk_cells(disk: &PointDisk) -> [String; 7] {
     ]
 }
 
-fn lock(lock: Option<&LockView>) -> String {
+/// Whose clock decides: said where there is room for it.
+fn by_the_clock(lock: Option<LockView>) -> &'static str {
+    match lock {
+        Some(LockView { locked: true, .. }) => " by the appliance's own clock",
+        _ => "",
+    }
+}
+
+pub(super) fn lock(lock: Option<&LockView>) -> String {
     match lock {
         None => "none".into(),
-        Some(lock) if lock.locked => format!("{}, at least until {}", lock.mode, lock.until),
+        Some(lock) if lock.locked => {
+            format!("{}, protected at least until {}", lock.mode, lock.until)
+        }
         Some(lock) => format!("{}, ended", lock.mode),
     }
 }

@@ -4,7 +4,7 @@ use crate::client::Client;
 use crate::error::Error;
 use crate::output::{Outcome, clean, size};
 use api::endpoint::GetStatus;
-use api::{Health, Status};
+use api::{Health, Status, WardenStatus};
 use std::fmt::Write as _;
 
 /// `status`: succeeds when the appliance answers, whatever it says.
@@ -29,6 +29,10 @@ fn text(status: &Status) -> String {
     line("repository", &format!("{}: {free} of {all} free", store.path));
     let (points, segments, stored) = (store.points, store.segments, size(store.stored_bytes));
     line("", &format!("{points} recovery points, {segments} segments, {stored} stored"));
+    let (kept, bytes) = (store.kept_points, size(store.kept_bytes));
+    line("", &format!("{kept} of the points are locked or held; they keep {bytes}"));
+    line("", if store.encrypted { "encrypted" } else { "not encrypted" });
+    warden(&store.warden, &mut line);
     let vcenter = &status.vcenter;
     let connected = if vcenter.connected { "connected" } else { "not connected" };
     line("vcenter", &format!("{}: {connected}", vcenter.url));
@@ -42,6 +46,24 @@ fn text(status: &Status) -> String {
         line("lun", &format!("{}: {state}, {capacity}, {datastore}, {}", lun.naa, lun.target));
     }
     line("clock", &status.wall_now.to_string());
-    line("retention clock", &status.retention_now.to_string());
+    let (now, lag) = (status.retention_now, status.retention_lag_seconds);
+    line("retention clock", &format!("{now}, {lag} s behind: locks end by this one"));
+    if let Some(doubt) = &status.retention_doubt {
+        line("", &format!("NOTHING IS RELEASED NOW: {doubt}"));
+    }
     text
+}
+
+fn warden(warden: &WardenStatus, line: &mut dyn FnMut(&str, &str)) {
+    let process = if warden.own_process { "its own process" } else { "inside the daemon" };
+    let answers = if warden.answers { "answers" } else { "DOES NOT ANSWER" };
+    line("warden", &format!("{process}, {answers}"));
+    if let Some(error) = &warden.error {
+        line("", error);
+    }
+    for what in &warden.not_enforced {
+        line("", &format!("NOT enforced: {what}"));
+    }
+    let officers = warden.officers.join(", ");
+    line("officers", if officers.is_empty() { "none: no hold can be released" } else { &officers });
 }

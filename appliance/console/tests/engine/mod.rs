@@ -4,16 +4,19 @@
 
 pub mod disks;
 pub mod points;
+pub mod record;
 pub mod runs;
 pub mod vms;
 
 use api::{
-    DataRanges, DataRangesQuery, Page, PageQuery, PointDetail, PointQuery, PointSummary, Run,
-    RunKind, RunRequest, RunsStarted, Status, VmSummary,
+    ConsistencyQuery, DataRanges, DataRangesQuery, DeletionPreview, HoldRequest, InclusionQuery,
+    Leaves, LeavesQuery, LedgerHead, LockExtension, LockTightening, LockView, Page, PageQuery,
+    PointDetail, PointQuery, PointSummary, Proof, Protection, Run, RunKind, RunRequest, RunsStarted,
+    Status, VmSummary,
 };
 use bytes::Bytes;
 use console::{Blob, Chunks, Engine, EngineError, EngineResult};
-use model::{DiskRange, ErrorKind, RecoveryPointId, RunId};
+use model::{DiskRange, ErrorKind, LockMode, RecoveryPointId, RunId};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::mpsc;
@@ -61,6 +64,19 @@ impl Scripted {
             )
             .next_step("Take the id from 'holdfast point list'.")
         })
+    }
+
+    fn change(
+        &self,
+        id: RecoveryPointId,
+        to: impl FnOnce(LockView) -> EngineResult<LockView>,
+    ) -> EngineResult<Protection> {
+        self.find(id)?;
+        let mut points = self.points.lock().unwrap();
+        let point = points.iter_mut().find(|point| point.summary.id == id).unwrap();
+        let lock = to(point.summary.lock.unwrap_or_else(points::lock))?;
+        point.summary.lock = Some(lock);
+        Ok(Protection { lock, holds: point.holds.clone() })
     }
 
     fn check_disk(&self, id: RecoveryPointId, disk: u32) -> EngineResult<()> {
@@ -148,6 +164,68 @@ impl Engine for Scripted {
         }
         self.points.lock().unwrap().retain(|point| point.summary.id != id);
         Ok(())
+    }
+
+    async fn preview_deletion(&self, id: RecoveryPointId) -> EngineResult<DeletionPreview> {
+        let lock = self.find(id)?.summary.lock.filter(|lock| lock.locked);
+        let reason = lock.map(|lock| format!("It is protected at least until {}.", lock.until));
+        Ok(DeletionPreview { allowed: reason.is_none(), reason, segments: 3, bytes: 1 << 30 })
+    }
+
+    async fn extend_lock(
+        &self,
+        id: RecoveryPointId,
+        request: LockExtension,
+    ) -> EngineResult<Protection> {
+        self.change(id, |lock| match request.until >= lock.until {
+            true => Ok(LockView { until: request.until, ..lock }),
+            false => Err(EngineError::new(
+                ErrorKind::Refused,
+                "lock-refused",
+                "The lock stays as it is",
+                "A lock cannot be made to end earlier.",
+            )),
+        })
+    }
+
+    async fn tighten_lock(
+        &self,
+        id: RecoveryPointId,
+        request: LockTightening,
+    ) -> EngineResult<Protection> {
+        self.change(id, |lock| {
+            assert_eq!(request.until, lock.until, "the end is repeated");
+            Ok(LockView { mode: LockMode::Compliance, ..lock })
+        })
+    }
+
+    async fn hold_point(
+        &self,
+        id: RecoveryPointId,
+        request: HoldRequest,
+    ) -> EngineResult<Protection> {
+        self.find(id)?;
+        let mut points = self.points.lock().unwrap();
+        let point = points.iter_mut().find(|point| point.summary.id == id).unwrap();
+        point.holds.push(request.matter);
+        let lock = point.summary.lock.unwrap_or_else(points::lock);
+        Ok(Protection { lock, holds: point.holds.clone() })
+    }
+
+    async fn ledger_head(&self) -> EngineResult<LedgerHead> {
+        Ok(record::head(record::SIZE))
+    }
+
+    async fn leaves(&self, query: LeavesQuery) -> EngineResult<Leaves> {
+        Ok(record::leaves(query))
+    }
+
+    async fn prove_inclusion(&self, query: InclusionQuery) -> EngineResult<Proof> {
+        record::inclusion(query)
+    }
+
+    async fn prove_consistency(&self, query: ConsistencyQuery) -> EngineResult<Proof> {
+        record::consistency(query)
     }
 
     async fn disk_capacity(&self, id: RecoveryPointId, disk: u32) -> EngineResult<u64> {

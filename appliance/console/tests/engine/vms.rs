@@ -3,6 +3,7 @@
 use api::{
     Cbt, DiskTransport, Health, LunStatus, PointRef, PowerState, Reason, RepositoryStatus,
     SanStatus, Status, VcenterStatus, VmDisk, VmRef, VmSummary,
+    WardenStatus,
 };
 use console::{EngineError, EngineResult};
 use model::{ErrorKind, VmUuid};
@@ -78,6 +79,18 @@ pub fn status(points: u64) -> Status {
             stored_bytes: 2_900_000_000_000,
             points,
             segments: 1234,
+            kept_points: points,
+            kept_bytes: 2_000_000_000_000,
+            encrypted: false,
+            warden: WardenStatus {
+                own_process: true,
+                answers: true,
+                error: None,
+                not_enforced: vec!["the hardware clock: this machine has none".into()],
+                officers: vec!["ann".into(), "bob".into()],
+                lock_min_seconds: 0,
+                lock_max_seconds: 316_224_000,
+            },
         },
         vcenter: VcenterStatus {
             url: "https://vcenter.example/sdk".into(),
@@ -88,6 +101,8 @@ pub fn status(points: u64) -> Status {
         san: SanStatus { luns: vec![lun(1, None), lun(2, Some("no path"))] },
         retention_now: "2026-06-01T11:59:30Z".parse().unwrap(),
         wall_now: "2026-06-01T12:00:00Z".parse().unwrap(),
+        retention_lag_seconds: 30,
+        retention_doubt: None,
     }
 }
 

@@ -1,26 +1,31 @@
 //! The appliance as the console sees it. Each endpoint has its room; this file joins them.
 
 mod disks;
+mod locks;
 mod points;
+mod record;
 mod runs;
 mod status;
 mod vms;
 
 use crate::config::Config;
+use crate::watch::Watch;
 use crate::wire::fabric::Sessions;
 use crate::wire::hypervisor::Vcenter;
 use api::{
-    DataRanges, DataRangesQuery, Page, PageQuery, PointDetail, PointQuery, PointSummary, Run,
-    RunRequest, RunsStarted, Status, VmSummary,
+    ConsistencyQuery, DataRanges, DataRangesQuery, DeletionPreview, HoldRequest, InclusionQuery,
+    Leaves, LeavesQuery, LedgerHead, LockExtension, LockTightening, Page, PageQuery, PointDetail,
+    PointQuery, PointSummary, Proof, Protection, Run, RunRequest, RunsStarted, Status, VmSummary,
 };
 use console::{Blob, Chunks, Engine, EngineError, EngineResult};
 use jobs::ports::PortError;
 use jobs::{Entry, Journal, Registry};
 use model::{DiskRange, ErrorKind, RecoveryPointId, RunId};
-use repository::Repository;
+use repository::{Repository, StoreError};
 use std::sync::Arc;
 use tokio::sync::Mutex;
 use tokio::sync::mpsc::Sender;
+use warden::WardenError;
 
 /// The parts, wired.
 pub(crate) struct Appliance {
@@ -36,11 +41,13 @@ pub(crate) struct Appliance {
     pub(crate) turn: Mutex<()>,
     /// What the start found and a person should know.
     pub(crate) findings: Vec<String>,
+    /// What is known of the warden.
+    pub(crate) warden: Watch,
 }
 
 impl Engine for Appliance {
     async fn status(&self) -> EngineResult<Status> {
-        status::status(self)
+        tokio::task::block_in_place(|| status::status(self))
     }
 
     async fn vms(&self, query: PageQuery) -> EngineResult<Page<VmSummary>> {
@@ -75,6 +82,62 @@ impl Engine for Appliance {
         self.find_point(id)?;
         let repository = self.repository.clone();
         blocking(move || points::delete(&repository, id)).await
+    }
+
+    async fn preview_deletion(&self, id: RecoveryPointId) -> EngineResult<DeletionPreview> {
+        self.find_point(id)?;
+        let repository = self.repository.clone();
+        blocking(move || locks::preview(&repository, id)).await
+    }
+
+    async fn extend_lock(
+        &self,
+        id: RecoveryPointId,
+        request: LockExtension,
+    ) -> EngineResult<Protection> {
+        self.find_point(id)?;
+        let repository = self.repository.clone();
+        blocking(move || locks::extend(&repository, id, request.until)).await
+    }
+
+    async fn tighten_lock(
+        &self,
+        id: RecoveryPointId,
+        request: LockTightening,
+    ) -> EngineResult<Protection> {
+        self.find_point(id)?;
+        let repository = self.repository.clone();
+        blocking(move || locks::tighten(&repository, id, request.until)).await
+    }
+
+    async fn hold_point(
+        &self,
+        id: RecoveryPointId,
+        request: HoldRequest,
+    ) -> EngineResult<Protection> {
+        self.find_point(id)?;
+        let repository = self.repository.clone();
+        blocking(move || locks::hold(&repository, id, &request.matter)).await
+    }
+
+    async fn ledger_head(&self) -> EngineResult<LedgerHead> {
+        let repository = self.repository.clone();
+        blocking(move || record::head(&repository)).await
+    }
+
+    async fn leaves(&self, query: LeavesQuery) -> EngineResult<Leaves> {
+        let repository = self.repository.clone();
+        blocking(move || record::leaves(&repository, query)).await
+    }
+
+    async fn prove_inclusion(&self, query: InclusionQuery) -> EngineResult<Proof> {
+        let repository = self.repository.clone();
+        blocking(move || record::inclusion(&repository, query)).await
+    }
+
+    async fn prove_consistency(&self, query: ConsistencyQuery) -> EngineResult<Proof> {
+        let repository = self.repository.clone();
+        blocking(move || record::consistency(&repository, query)).await
     }
 
     async fn disk_capacity(&self, id: RecoveryPointId, disk: u32) -> EngineResult<u64> {
@@ -145,7 +208,12 @@ fn from_port(error: &PortError) -> EngineError {
 }
 
 /// A store's error, for the person who asked.
-fn from_store(error: &repository::StoreError) -> EngineError {
+fn from_store(error: &StoreError) -> EngineError {
+    if let StoreError::Warden(error @ WardenError::Unavailable { .. }) = error {
+        let title = "The warden does not answer";
+        return EngineError::new(error.kind(), "warden-away", title, model::chain(error))
+            .next_step("Start holdfast-warden again, then try again. Restores go on meanwhile.");
+    }
     let next_step = match error.kind() {
         ErrorKind::Corrupt => "Verify the recovery point; it lists what is damaged.",
         ErrorKind::Full => "Free or add space for the repository.",

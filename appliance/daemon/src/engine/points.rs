@@ -7,8 +7,8 @@ use api::{
 };
 use console::{Blob, EngineError, EngineResult};
 use jobs::RunRecord;
-use model::{ErrorKind, ReadMode, RecoveryPointId, RetentionLock, Transport};
-use repository::{DeleteError, Manifest, RecoveryPoint, Repository, Verdict};
+use model::{ErrorKind, ReadMode, RecoveryPointId, RetentionLock, RetentionTime, Transport};
+use repository::{DeleteError, Manifest, RecoveryPoint, Repository};
 use tokio::sync::mpsc;
 
 impl Appliance {
@@ -26,13 +26,14 @@ pub(super) fn list(appliance: &Appliance, query: &PointQuery) -> EngineResult<Pa
         query.vm.as_ref().is_none_or(|vm| point.vm.name == *vm || point.vm.uuid.0 == *vm)
     };
     let points = appliance.repository.points().into_iter().filter(wanted);
-    let bare = points.map(|point| summary(&point, &RunRecord::default()));
+    let now = appliance.repository.clock().value;
+    let bare = points.map(|point| summary(&point, &RunRecord::default(), now));
     // Only what is on the page is read from the disks.
     let page = Page::cut(bare, &query.page());
     let whole = page.items.into_iter().map(|item| {
         let point = appliance.find_point(item.id)?;
         let record = record(&appliance.repository, item.id)?;
-        Ok(summary(&point, &record))
+        Ok(summary(&point, &record, now))
     });
     Ok(Page { items: whole.collect::<EngineResult<_>>()?, next: page.next })
 }
@@ -46,7 +47,7 @@ fn record(repository: &Repository, id: RecoveryPointId) -> EngineResult<RunRecor
     }
 }
 
-fn summary(point: &RecoveryPoint, record: &RunRecord) -> PointSummary {
+fn summary(point: &RecoveryPoint, record: &RunRecord, now: RetentionTime) -> PointSummary {
     let full = record.disks.iter().any(|disk| disk.read != ReadMode::Incremental);
     let network = record.disks.iter().any(|disk| disk.transport == Transport::Network);
     PointSummary {
@@ -58,7 +59,7 @@ fn summary(point: &RecoveryPoint, record: &RunRecord) -> PointSummary {
         mode: if full { PointMode::Full } else { PointMode::Incremental },
         transport: if network { Transport::Network } else { Transport::San },
         consistency: point.consistency,
-        lock: Some(lock_view(point.lock, &point.state)),
+        lock: Some(lock_view(point.lock, now)),
         verified: point.verified.map(|verified| Verification {
             at: text::wall(verified.at),
             intact: verified.damage == 0,
@@ -66,26 +67,26 @@ fn summary(point: &RecoveryPoint, record: &RunRecord) -> PointSummary {
     }
 }
 
-fn lock_view(lock: RetentionLock, state: &Verdict) -> LockView {
-    LockView {
-        mode: lock.mode,
-        until: text::retention(lock.until),
-        locked: matches!(state, Verdict::Locked { .. }),
-    }
+/// The lock as it stands, whether there are holds besides or not.
+pub(super) fn lock_view(lock: RetentionLock, now: RetentionTime) -> LockView {
+    let RetentionLock { mode, until } = lock;
+    LockView { mode, until: text::retention(until), locked: now < until }
 }
 
 pub(super) fn detail(appliance: &Appliance, id: RecoveryPointId) -> EngineResult<PointDetail> {
     let point = appliance.find_point(id)?;
     let manifest = appliance.repository.point(id).map_err(|error| from_store(&error))?;
     let record = record(&appliance.repository, id)?;
+    let protection = appliance.repository.protection(id).map_err(|error| from_store(&error))?;
     let files = manifest.files.iter().filter(|file| file.name != RunRecord::FILE);
     Ok(PointDetail {
-        summary: summary(&point, &record),
+        summary: summary(&point, &record, appliance.repository.clock().value),
         server_uuid: point.vm.server_uuid.clone(),
         run: point.run,
         previous: record.previous,
         disks: disks(&manifest, &record),
         not_contained: record.not_contained,
+        holds: protection.matters,
         files: files
             .map(|file| PointFile { name: file.name.clone(), size_bytes: file.length })
             .collect(),
@@ -132,6 +133,19 @@ pub(super) fn delete(repository: &Repository, id: RecoveryPointId) -> EngineResu
         Err(DeleteError::Locked { mode, until, .. }) => {
             let lock = LockView { mode, until: text::retention(until), locked: true };
             Err(EngineError::locked(id, lock))
+        }
+        Err(error @ DeleteError::Held { .. }) => {
+            let title = "The recovery point is held";
+            Err(EngineError::new(error.kind(), "point-held", title, format!("{error}."))
+                .next_step(
+                    "A hold is released by an officer who has the right for it, with \
+                     'holdfast-warden officer'.",
+                ))
+        }
+        Err(error @ DeleteError::Refused { .. }) => {
+            let title = "Nothing is released now";
+            Err(EngineError::new(error.kind(), "not-released", title, model::chain(&error))
+                .next_step("'holdfast status' says since when the clock is in doubt, and why."))
         }
         Err(DeleteError::Store { source, .. }) => Err(from_store(&source)),
         Err(error) => {

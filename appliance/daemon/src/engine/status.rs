@@ -3,10 +3,14 @@
 use super::{Appliance, from_store};
 use crate::clock;
 use crate::wire::fabric::Seen;
-use api::{Health, LunStatus, Reason, RepositoryStatus, SanStatus, Status, VcenterStatus, text};
+use api::{
+    Health, LunStatus, Reason, RepositoryStatus, SanStatus, Status, VcenterStatus, WardenStatus,
+    text,
+};
 use console::EngineResult;
 
 pub(super) fn status(appliance: &Appliance) -> EngineResult<Status> {
+    let now = clock::wall();
     let repository = repository_status(appliance)?;
     let vcenter = vcenter_status(appliance);
     let seen = appliance.fabric.seen();
@@ -54,6 +58,25 @@ pub(super) fn status(appliance: &Appliance) -> EngineResult<Status> {
             );
         }
     }
+    let clock = appliance.repository.clock();
+    if let Some(doubt) = &clock.doubt {
+        add(
+            "clock-in-doubt",
+            format!("Nothing is released now: {doubt}"),
+            "Check the machine's clocks. Locking, backups and restores go on.",
+        );
+    }
+    let warden = appliance.warden.seen();
+    if let Some(error) = &warden.error {
+        add(
+            "warden-away",
+            format!("The warden does not answer: {error}"),
+            "Start holdfast-warden again. Until then nothing is committed or deleted; restores go on.",
+        );
+    }
+    for (code, text) in warden.status.iter().flat_map(told) {
+        add(code, text, "See the warden's log.");
+    }
     for finding in &appliance.findings {
         add("start", finding.clone(), "See the daemon's log of its start.");
     }
@@ -64,13 +87,40 @@ pub(super) fn status(appliance: &Appliance) -> EngineResult<Status> {
         repository,
         vcenter,
         san: san_status(seen),
-        retention_now: text::retention(appliance.repository.clock().value),
-        wall_now: text::wall(clock::wall()),
+        retention_now: text::retention(clock.value),
+        wall_now: text::wall(now),
+        retention_lag_seconds: now.0.saturating_sub(clock.value.0),
+        retention_doubt: clock.doubt,
     })
+}
+
+/// What the warden says that needs a person. Damaged segments were found by the daemon too.
+fn told(status: &warden::wire::Status) -> Vec<(&'static str, String)> {
+    let stopped = status.stopped.iter().map(|why| {
+        ("warden-stopped", format!("The warden takes nothing more: {why}"))
+    });
+    let damaged = status.found.damaged.iter().filter(|found| !found.path.contains("segments/"));
+    let damaged = damaged.map(|found| ("warden-found", format!("{}: {}", found.path, found.what)));
+    stopped.chain(damaged).collect()
+}
+
+fn warden_status(appliance: &Appliance) -> WardenStatus {
+    let seen = appliance.warden.seen();
+    let bounds = appliance.repository.bounds();
+    WardenStatus {
+        own_process: appliance.config.repository.warden.is_some(),
+        answers: seen.error.is_none(),
+        error: seen.error,
+        not_enforced: appliance.warden.not_enforced(),
+        officers: appliance.repository.officers(),
+        lock_min_seconds: bounds.min_seconds,
+        lock_max_seconds: bounds.max_seconds,
+    }
 }
 
 fn repository_status(appliance: &Appliance) -> EngineResult<RepositoryStatus> {
     let stats = appliance.repository.stats().map_err(|error| from_store(&error))?;
+    let kept = appliance.repository.kept();
     let disk = rustix::fs::statvfs(&appliance.config.repository.path);
     Ok(RepositoryStatus {
         path: appliance.config.repository.path.display().to_string(),
@@ -79,6 +129,10 @@ fn repository_status(appliance: &Appliance) -> EngineResult<RepositoryStatus> {
         stored_bytes: stats.bytes,
         points: stats.points,
         segments: stats.segments,
+        kept_points: kept.points,
+        kept_bytes: kept.bytes,
+        encrypted: appliance.repository.is_encrypted(),
+        warden: warden_status(appliance),
     })
 }
 

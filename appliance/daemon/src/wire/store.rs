@@ -9,11 +9,14 @@ use jobs::ports::{
 };
 use model::{DiskRange, ErrorKind, RecoveryPointId, VmIdentity};
 use repository::{
-    DiskWriter, Lock, Options, ParentDisk, PointWriter, Recovery, Repository, StoreError,
+    DiskWriter, KeyEncryptionKey, Lock, LockBounds, Options, ParentDisk, PointWriter, Recovery,
+    Repository, StoreError,
 };
 
 /// Bytes of a grid cell.
 const CHUNK: u32 = 1 << 20;
+/// Seconds of a day.
+const DAY: u64 = 24 * 60 * 60;
 
 /// The repository, and the lock that new points get.
 #[derive(Clone)]
@@ -24,7 +27,7 @@ pub(crate) struct Locked {
 
 impl Locked {
     pub(crate) fn new(repository: Repository, config: &config::Lock) -> Self {
-        let duration_seconds = u64::from(config.days) * 24 * 60 * 60;
+        let duration_seconds = u64::from(config.days) * DAY;
         Self { repository, lock: Lock { mode: config.mode, duration_seconds } }
     }
 }
@@ -130,8 +133,15 @@ fn port(operation: &'static str) -> impl FnOnce(StoreError) -> PortError {
 }
 
 /// The repository's options from ours.
-pub(crate) fn options(config: &config::Repository) -> Options {
+pub(crate) fn options(config: &config::Config, encryption: Option<KeyEncryptionKey>) -> Options {
+    let config::Config { repository: config, lock, .. } = config;
+    let seconds = |days: u32| u64::from(days) * DAY;
     Options {
+        encryption,
+        bounds: LockBounds {
+            min_seconds: seconds(lock.min_days),
+            max_seconds: seconds(lock.max_days),
+        },
         chunk_size: CHUNK,
         segment_size: config.segment_mib << 20,
         zstd_level: config.zstd_level,

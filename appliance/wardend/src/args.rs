@@ -73,6 +73,10 @@ pub(crate) struct Create {
     /// anybody out
     #[arg(long, value_name = "SECONDS", default_value_t = 10 * 366 * 86_400)]
     pub(crate) max_lock: u64,
+    /// Encrypt what is stored: makes this new file with the daemon's key, and prints the recovery
+    /// key, once. Who has neither of them reads nothing any more
+    #[arg(long, value_name = "FILE")]
+    pub(crate) encryption_key_file: Option<PathBuf>,
     /// An officer, as `officer new` printed it: NAME=KEY, with rights NAME=KEY=RIGHT,RIGHT
     /// (release-hold, override; both unless given). Two or more are needed to free anything
     #[arg(long = "officer", value_name = "NAME=KEY[=RIGHTS]", value_parser = enrolled)]

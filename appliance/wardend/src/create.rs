@@ -1,6 +1,7 @@
 //! A new repository, and opening one.
 
 use crate::args::{Create, Enrolled, Serve};
+use crate::encryption::Encryption;
 use crate::officer::rights;
 use crate::say;
 use crate::serve::{me, settle};
@@ -31,15 +32,19 @@ pub(crate) fn run(args: &Create) -> anyhow::Result<()> {
     }
     let home = Home::open(&place.state, own.user)?;
     let reading = Clocks::open().read();
-    let header = RepositoryHeader {
-        id: RepositoryId(random::<16>()?),
-        secret: Some(Secret::new(&random::<32>()?)),
-        chunk_size: args.chunk_size,
-        created: reading.wall,
+    let id = RepositoryId(random::<16>()?);
+    let encryption = args.encryption_key_file.as_deref();
+    let encryption = encryption.map(|file| Encryption::make(file, id, place.daemon_user));
+    let encryption = encryption.transpose()?;
+    let secret = match &encryption {
+        None => Some(Secret::new(&random::<32>()?)),
+        Some(_) => None,
     };
+    let header =
+        RepositoryHeader { id, secret, chunk_size: args.chunk_size, created: reading.wall };
     let creation = Creation {
         header: header.encode(),
-        master_key: None,
+        master_key: encryption.as_ref().map(|made| made.master.clone()),
         chunk_size: args.chunk_size,
         bounds: LockBounds { min_seconds: args.min_lock, max_seconds: args.max_lock },
         officers: args.officers.iter().map(first).collect::<Result<_, _>>()?,
@@ -53,7 +58,12 @@ pub(crate) fn run(args: &Create) -> anyhow::Result<()> {
         say(format_args!("NOT enforced: {what}"))?;
     }
     Home::open(&place.state, own.user)?;
-    say(format_args!("repository {} in {}", header.id, place.repository.display()))
+    say(format_args!("repository {} in {}", header.id, place.repository.display()))?;
+    if let Some(Encryption { recovery, .. }) = &encryption {
+        say("recovery key, shown this once; keep it in a safe, away from the box:")?;
+        say(recovery.to_text().as_str())?;
+    }
+    Ok(())
 }
 
 fn first(officer: &Enrolled) -> anyhow::Result<FirstOfficer> {
@@ -98,7 +108,7 @@ fn random_bytes() -> io::Result<[u8; 32]> {
     Ok(bytes)
 }
 
-fn random<const N: usize>() -> anyhow::Result<[u8; N]> {
+pub(crate) fn random<const N: usize>() -> anyhow::Result<[u8; N]> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).context("cannot get random bytes")?;
     Ok(bytes)

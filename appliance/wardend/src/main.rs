@@ -7,7 +7,7 @@
 //! | module | content |
 //! |---|---|
 //! | `args` | the command line as types |
-//! | `create`, `serve` | a new repository; the process itself |
+//! | `create`, `encryption`, `serve` | a new repository, its keys; the process itself |
 //! | `show` | status and signed head of a running warden |
 //! | `officer` | keys, signatures and requests of officers |
 //!
@@ -15,6 +15,7 @@
 
 mod args;
 mod create;
+mod encryption;
 mod key_file;
 mod officer;
 mod serve;

@@ -5,7 +5,7 @@
 //! [`Daemon::start`], or between [`Daemon::stop`] and [`Daemon::start_again`].
 
 use crate::place::built;
-use crate::process::Process;
+use crate::process::{Process, leashed};
 use anyhow::{Context as _, Result, bail};
 use rustix::process::Signal;
 use serde::de::DeserializeOwned;
@@ -17,6 +17,8 @@ use std::process::{Command, ExitStatus, Output, Stdio};
 #[derive(Clone, Debug, Serialize)]
 #[allow(missing_docs, reason = "the keys are documented in the daemon's example file")]
 pub struct DaemonConfig {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
     pub state_dir: PathBuf,
     pub console: ConsoleConfig,
     pub vcenter: VcenterConfig,
@@ -78,6 +80,11 @@ pub struct RepositoryConfig {
     pub reserve_mib: Option<u64>,
     /// Sealed segments that only `chattr -i` lets go; off, so that a test can clean up.
     pub immutable: bool,
+    /// Socket of a warden of its own; see [`crate::Warden`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warden: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encryption_key_file: Option<PathBuf>,
 }
 
 /// `[lock]`
@@ -131,7 +138,10 @@ impl Daemon {
         }
         std::fs::write(&self.file, toml::to_string(&self.config)?)?;
         let program = built("holdfastd")?.display().to_string();
-        let arguments = [program, "--config".to_owned(), self.file.display().to_string()];
+        let mut arguments = vec![program, "--config".into(), self.file.display().to_string()];
+        if self.config.user.is_some() {
+            arguments = leashed(arguments);
+        }
         let log = self.file.with_file_name("holdfastd.log");
         let mut process = Process::start("holdfastd", &arguments, &[], &log, false)?;
         let pid = process.pid();

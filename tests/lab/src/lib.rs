@@ -7,7 +7,7 @@
 //! | [`guest`], [`files`] | the disks' content: partition table, ext4, real files |
 //! | [`virtual_machine`] | `.vmx`, descriptor, `.nvram` |
 //! | [`vcenter`], [`control`] | the management side, and how guests write and faults happen |
-//! | [`daemon`] | the appliance under test and its command line |
+//! | [`daemon`], [`mod@warden`] | the appliance under test: one process or two, and its command line |
 //! | [`process`], [`place`] | children that never outlive us, directories, programs |
 //!
 //! [`Lab`] puts it together. Every process leaves with the test that started it, killed or not;
@@ -24,10 +24,12 @@ pub mod process;
 pub mod tgt;
 pub mod vcenter;
 pub mod virtual_machine;
+pub mod warden;
 
 mod whole;
 
 pub use daemon::{Cli, Daemon, DaemonConfig};
 pub use datastore::{Content, DiskSpec, Layout, Provisioning, VmSpec};
 pub use guest::{GuestSpec, PartitionTable};
+pub use warden::Warden;
 pub use whole::{Lab, LabSpec, PASSWORD, USER};

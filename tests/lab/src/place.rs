@@ -39,6 +39,21 @@ impl FreshDirectory {
     }
 }
 
+impl Drop for FreshDirectory {
+    fn drop(&mut self) {
+        release(self.path());
+    }
+}
+
+/// Takes the immutable attribute off everything below `path`, so that it can be removed. Only root
+/// can, and only root has set it.
+pub fn release(path: &Path) {
+    if rustix::process::geteuid().is_root() {
+        // What has no such attribute complains; what stays is found when it is removed.
+        let _ = Command::new("chattr").args(["-R", "-f", "-i"]).arg(path).output();
+    }
+}
+
 /// The file in a lab's directory whose lock says that somebody uses it.
 const IN_USE: &str = "in-use";
 
@@ -69,6 +84,7 @@ fn sweep(base: &Path) {
     for place in entries.flatten().map(|entry| entry.path()) {
         let Ok(lock) = File::open(place.join(IN_USE)) else { continue };
         if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            release(&place);
             // What cannot be removed now is tried again by the next lab.
             let _ = std::fs::remove_dir_all(&place);
         }
@@ -90,8 +106,13 @@ pub fn program(name: &str, package: &str) -> Result<PathBuf> {
 }
 
 /// The programs of this workspace that the lab runs, and the crates they come from.
-const PROGRAMS: &[(&str, &str)] =
-    &[("holdfastd", "daemon"), ("holdfast", "cli"), ("vmfs-tool", "fakes")];
+const PROGRAMS: &[(&str, &str)] = &[
+    ("holdfastd", "daemon"),
+    ("holdfast-warden", "wardend"),
+    ("holdfast-verify", "verify"),
+    ("holdfast", "cli"),
+    ("vmfs-tool", "fakes"),
+];
 
 /// The absolute path of a program of this workspace, such as `holdfastd`.
 ///

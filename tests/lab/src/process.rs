@@ -176,6 +176,18 @@ impl Drop for Process {
     }
 }
 
+/// Ends what it started when its standard input ends, which happens with whoever holds the other
+/// end. `exec` keeps the process id.
+const LEASH: &str = "exec 3<&0; (cat <&3 >/dev/null 2>&1; kill -KILL $$ 2>/dev/null) & \
+                     exec \"$@\" </dev/null 3<&-";
+
+/// `arguments` for a process that changes its user: the kernel then forgets that it was to end
+/// with its parent, so it gets a leash.
+#[must_use]
+pub fn leashed(arguments: Vec<String>) -> Vec<String> {
+    ["sh", "-c", LEASH, "leash"].map(str::to_owned).into_iter().chain(arguments).collect()
+}
+
 type Order = (Command, Sender<std::io::Result<Child>>);
 
 /// Starts a child from the thread that outlives every test.
@@ -228,6 +240,20 @@ mod tests {
         let mut process = shell("echo no such disk; exit 3", directory.path());
         let error = process.wait_until(|| None::<()>).unwrap_err().to_string();
         assert!(error.contains("ended early") && error.contains("no such disk"), "{error}");
+    }
+
+    #[test]
+    fn a_leashed_process_ends_with_its_input_and_keeps_its_id() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = directory.path().join("log");
+        let arguments = leashed(["sh", "-c", "echo $$; sleep 1000"].map(str::to_owned).into());
+        let mut process = Process::start("leashed", &arguments, &[], &log, false).unwrap();
+        let pid = process.pid().to_string();
+        process
+            .wait_until(|| std::fs::read_to_string(&log).ok().filter(|said| said.trim() == pid))
+            .unwrap();
+        process.close_input();
+        assert!(!process.wait_for_end(PATIENCE).unwrap().success());
     }
 
     #[test]

@@ -74,11 +74,12 @@ impl Lab {
     pub fn daemon_config(&self) -> Result<DaemonConfig> {
         let place = self.directory();
         Ok(DaemonConfig {
+            user: None,
             state_dir: place.join("state"),
             console: ConsoleConfig {
                 listen: "127.0.0.1:0".to_owned(),
                 token_file: place.join("token"),
-                ready_file: place.join("ready.json"),
+                ready_file: place.join("state").join("ready.json"),
             },
             vcenter: VcenterConfig {
                 url: self.vcenter.url().to_owned(),
@@ -101,6 +102,8 @@ impl Lab {
                 zstd_level: 1,
                 reserve_mib: None,
                 immutable: false,
+                warden: None,
+                encryption_key_file: None,
             },
             lock: LockConfig { mode: "governance".to_owned(), days: 7 },
         })

@@ -2,13 +2,14 @@
 //! the command line, on a site that the lab stands up. Every claim is judged against the lab's
 //! truth, and the judgement is what the exit status says.
 
+mod locks;
 pub mod report;
 pub mod site;
 
 use crate::images::{Comparison, compare};
 use anyhow::{Context as _, Result, bail, ensure};
 use api::{Page, PointDetail, PointMode, PointSummary, Problem, Run, RunKind, RunResult, RunState};
-use lab::{Cli, Daemon, Lab};
+use lab::{Cli, Daemon, Lab, Warden};
 use model::Transport;
 use report::{PointFigures, StepFigures, Summary};
 use site::VMS;
@@ -22,9 +23,12 @@ const REFUSED: i32 = 3;
 /// The demo under way.
 #[derive(Debug)]
 pub struct Demo {
+    // Dropped in this order.
+    daemon: Daemon,
+    /// `None`: development mode, the warden inside the daemon.
+    warden: Option<Warden>,
     /// The site; its directory holds everything.
     lab: Lab,
-    daemon: Daemon,
     cli: Cli,
     summary: Summary,
     /// Copies of what a guest saw when a point was made: (vm, disk, mode).
@@ -41,11 +45,24 @@ impl Demo {
     pub fn start(say: &mut dyn FnMut(&str)) -> Result<Self> {
         say("setting up the site: SAN, VMFS datastore, vCenter (the first time, two minutes)");
         let lab = Lab::start(&site::site())?;
-        say("starting the appliance");
-        let daemon = lab.daemon()?;
+        let mut config = lab.daemon_config()?;
+        let warden = match Warden::impossible_in(lab.directory()) {
+            None => {
+                say("starting the warden and the appliance, each as a user of its own");
+                Some(Warden::start(lab.directory(), &mut config)?)
+            }
+            Some(why) => {
+                say(&format!(
+                    "DEVELOPMENT MODE: {why}.\nThe warden runs inside the appliance's daemon: all \
+                     rules are there, but nothing protects the repository from the daemon itself."
+                ));
+                None
+            }
+        };
+        let daemon = Daemon::start(lab.directory(), config)?;
         let cli = daemon.cli()?;
         let (truths, points) = (BTreeMap::new(), BTreeMap::new());
-        Ok(Self { lab, daemon, cli, summary: Summary::default(), truths, points })
+        Ok(Self { daemon, warden, lab, cli, summary: Summary::default(), truths, points })
     }
 
     /// Plays the whole job. A step that fails ends it, and is a wrong verdict like any other.
@@ -67,6 +84,7 @@ impl Demo {
         self.cli.show(&["vm", "list"])?;
         say("full backup of both VMs");
         self.back_up("full", PointMode::Full)?;
+        self.keep_head()?;
         say("the guests work");
         let written = site::guests_work(&self.lab)?;
         say(&format!("{} writes, {} bytes", written.writes, written.bytes));
@@ -77,8 +95,14 @@ impl Demo {
         self.verify()?;
         say("restore of every disk of every point, compared with the truth");
         self.restore()?;
+        say("a lock is extended, a point is held");
+        self.protection()?;
         say("deleting a locked recovery point");
         self.refused_deletion()?;
+        say("somebody has taken over the daemon");
+        self.taken_over(say)?;
+        say("the record");
+        self.record()?;
         self.judge_leftovers()?;
         self.whole_ratio()
     }
@@ -98,6 +122,7 @@ impl Demo {
     pub fn stop(mut self) -> Result<Summary> {
         let status = self.daemon.stop()?;
         self.summary.judge("the daemon stops when asked", status.success(), status.to_string());
+        self.offline_check()?;
         Ok(self.summary)
     }
 

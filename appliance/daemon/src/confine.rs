@@ -26,8 +26,7 @@ pub(crate) fn confine(config: &Config) -> anyhow::Result<Vec<String>> {
     if let Some(user) = user.filter(|_| rustix::process::geteuid().is_root()) {
         give_to(&config.state_dir, user)?;
     }
-    let plan =
-        DaemonPlan { user, writable: writable(config)?, low_ports: false, execute: false };
+    let plan = DaemonPlan { user, writable: writable(config)?, low_ports: false, execute: false };
     let confined = confine_daemon(&plan).context("giving up rights")?;
     for what in &confined.enforced {
         tracing::info!("enforced: {what}");
@@ -69,6 +68,7 @@ fn writable(config: &Config) -> anyhow::Result<Vec<PathBuf>> {
     let mut writable: Vec<PathBuf> = open.filter(|path| path.is_dir()).collect();
     anyhow::ensure!(!writable.is_empty(), missing());
     writable.extend([repository.join(layout::LOCK), config.state_dir.clone()]);
-    writable.extend(config.console.ready_file.as_ref().and_then(|file| file.parent()).map(Into::into));
+    writable
+        .extend(config.console.ready_file.as_ref().and_then(|file| file.parent()).map(Into::into));
     Ok(writable)
 }

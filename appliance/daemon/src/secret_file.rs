@@ -41,8 +41,8 @@ pub(crate) fn read(path: &Path) -> Result<String, SecretFileError> {
 /// Reads the secret, or makes the file with `fresh` when there is none.
 pub(crate) fn read_or_create(path: &Path, fresh: &str) -> Result<String, SecretFileError> {
     match create(path, fresh) {
-        Err(SecretFileError::Write { source, .. })
-            if source.kind() == ErrorKind::AlreadyExists => {}
+        Err(SecretFileError::Write { source, .. }) if source.kind() == ErrorKind::AlreadyExists => {
+        }
         other => other?,
     }
     read(path)

@@ -204,10 +204,7 @@ fn opened(
     Ok((repository, findings))
 }
 
-fn portals(
-    config: &Config,
-    chap: Option<(String, String)>,
-) -> anyhow::Result<Vec<PortalConfig>> {
+fn portals(config: &Config, chap: Option<(String, String)>) -> anyhow::Result<Vec<PortalConfig>> {
     let chap = match chap {
         None => None,
         Some((user, secret)) => Some(Chap {

@@ -7,6 +7,7 @@ use console::{EngineError, EngineResult};
 use jiff::Timestamp;
 use model::{ErrorKind, RecoveryPointId, RetentionTime};
 use repository::{Repository, StoreError, Verdict};
+use retention::Refusal;
 use warden::WardenError;
 
 pub(super) fn preview(
@@ -84,6 +85,14 @@ fn refused(error: &StoreError) -> EngineError {
         return from_store(error);
     };
     let title = "The lock stays as it is";
-    EngineError::new(refusal.kind(), "lock-refused", title, format!("{refusal}."))
+    let detail = match &**refusal {
+        Refusal::Shorter { point, mode, until } => format!(
+            "The {mode} lock of recovery point {point} holds at least until {} by the appliance's \
+             own clock; it cannot be made to end earlier.",
+            text::retention(*until)
+        ),
+        other => format!("{other}."),
+    };
+    EngineError::new(refusal.kind(), "lock-refused", title, detail)
         .next_step("'holdfast point show' has the lock and the holds as they are.")
 }

@@ -136,11 +136,10 @@ pub(super) fn delete(repository: &Repository, id: RecoveryPointId) -> EngineResu
         }
         Err(error @ DeleteError::Held { .. }) => {
             let title = "The recovery point is held";
-            Err(EngineError::new(error.kind(), "point-held", title, format!("{error}."))
-                .next_step(
-                    "A hold is released by an officer who has the right for it, with \
+            Err(EngineError::new(error.kind(), "point-held", title, format!("{error}.")).next_step(
+                "A hold is released by an officer who has the right for it, with \
                      'holdfast-warden officer'.",
-                ))
+            ))
         }
         Err(error @ DeleteError::Refused { .. }) => {
             let title = "Nothing is released now";

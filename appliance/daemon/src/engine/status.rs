@@ -96,9 +96,10 @@ pub(super) fn status(appliance: &Appliance) -> EngineResult<Status> {
 
 /// What the warden says that needs a person. Damaged segments were found by the daemon too.
 fn told(status: &warden::wire::Status) -> Vec<(&'static str, String)> {
-    let stopped = status.stopped.iter().map(|why| {
-        ("warden-stopped", format!("The warden takes nothing more: {why}"))
-    });
+    let stopped = status
+        .stopped
+        .iter()
+        .map(|why| ("warden-stopped", format!("The warden takes nothing more: {why}")));
     let damaged = status.found.damaged.iter().filter(|found| !found.path.contains("segments/"));
     let damaged = damaged.map(|found| ("warden-found", format!("{}: {}", found.path, found.what)));
     stopped.chain(damaged).collect()

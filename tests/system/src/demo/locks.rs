@@ -8,6 +8,7 @@ use lab::place::built;
 use lab::warden::as_daemon;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 const MATTER: &str = "audit 2026";
 
@@ -50,21 +51,33 @@ impl Demo {
                 && problem.code == "point-held",
             problem.detail,
         );
-        self.unsigned_release(&db)
+        self.release_by_officer(&db)
     }
 
-    /// The release of a hold needs an officer; nobody else's word does it.
-    fn unsigned_release(&mut self, point: &str) -> Result<()> {
+    /// The release of a hold needs an officer and his key.
+    fn release_by_officer(&mut self, point: &str) -> Result<()> {
         let Some(warden) = &self.warden else { return Ok(()) };
         let action = ["release-hold", "--point", point, "--matter", MATTER];
         let output = warden.officers_do(&["ann"], &action)?;
-        let after: PointDetail = self.cli.json(&["point", "show", point])?;
+        let after = self.without_holds(point)?;
         self.summary.judge(
             "an officer's signature releases the hold",
             output.status.success() && after.holds.is_empty(),
             String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).trim().to_owned(),
         );
         Ok(())
+    }
+
+    /// The point once the daemon has read of the release in the ledger, which takes it seconds.
+    fn without_holds(&self, point: &str) -> Result<PointDetail> {
+        let limit = Instant::now() + Duration::from_secs(20);
+        loop {
+            let detail: PointDetail = self.cli.json(&["point", "show", point])?;
+            if detail.holds.is_empty() || Instant::now() > limit {
+                return Ok(detail);
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
     }
 
     /// Everything that the daemon's user can try on sealed data and on the record, with commands.

@@ -15,4 +15,5 @@ mod identity;
 mod memory;
 mod repository;
 mod site;
+mod two_users;
 mod vcenter;

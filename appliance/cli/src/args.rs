@@ -148,7 +148,12 @@ pub(crate) enum Lock {
         #[command(flatten)]
         point: PointId,
         /// New end, such as 2031-05-01T00:00:00Z
-        #[arg(long, value_name = "TIME", conflicts_with = "days", required_unless_present = "days")]
+        #[arg(
+            long,
+            value_name = "TIME",
+            conflicts_with = "days",
+            required_unless_present = "days"
+        )]
         until: Option<Timestamp>,
         /// New end, in days from now by the appliance's own clock
         #[arg(long, value_name = "N")]

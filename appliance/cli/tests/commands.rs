@@ -39,7 +39,11 @@ fn lists_are_the_api_s_own_types() {
 fn text_shows_the_lock_in_words() {
     let (_server, tool) = start();
     let list = tool.run(&["point", "list", "--vm", "db01"]);
-    assert!(list.out.contains("governance, protected at least until 2031-05-01T12:00:00Z"), "{}", list.out);
+    assert!(
+        list.out.contains("governance, protected at least until 2031-05-01T12:00:00Z"),
+        "{}",
+        list.out
+    );
     let vms = tool.run(&["vm", "list"]);
     assert!(vms.out.contains("network (the datastore lies on NFS, not on a LUN)"), "{}", vms.out);
     for command in [&["status"] as &[&str], &["run", "list"], &["point", "show", "a1"]] {
@@ -112,7 +116,9 @@ fn a_lock_is_a_refusal_with_a_status_of_its_own() {
     assert_eq!(problem["lock"]["until"], "2031-05-01T12:00:00Z");
     let ran = tool.run(&["point", "delete", "a2a2"]);
     assert_eq!((ran.status, ran.out.as_str()), (3, ""));
-    assert!(ran.err.contains("governance mode: protected at least until 2031-05-01T12:00:00Z by the"));
+    assert!(
+        ran.err.contains("governance mode: protected at least until 2031-05-01T12:00:00Z by the")
+    );
     let (status, _) = tool.json(&["point", "show", &LOCKED.to_string()]);
     assert_eq!(status, 0, "it is still there");
 }
@@ -197,7 +203,8 @@ fn completions_need_no_server() {
 fn a_lock_is_extended_and_tightened_and_never_shortened() {
     let (_server, tool) = start();
     let id = LOCKED.to_string();
-    let (status, _) = tool.json(&["point", "lock", "extend", &id, "--until", "2030-01-01T00:00:00Z"]);
+    let (status, _) =
+        tool.json(&["point", "lock", "extend", &id, "--until", "2030-01-01T00:00:00Z"]);
     assert_eq!(status, 3, "it would end earlier");
     let extend = ["point", "lock", "extend", &id, "--until", "2032-05-01T00:00:00Z"];
     let (status, kept) = tool.json(&extend);
@@ -230,7 +237,10 @@ fn a_hold_is_shown_with_the_point() {
 fn a_preview_deletes_nothing() {
     let (_server, tool) = start();
     let (status, preview) = tool.json(&["point", "delete", "--preview", "a1"]);
-    assert_eq!((status, &preview["allowed"], &preview["bytes"]), (0, &json!(true), &json!(1 << 30)));
+    assert_eq!(
+        (status, &preview["allowed"], &preview["bytes"]),
+        (0, &json!(true), &json!(1 << 30))
+    );
     let ran = tool.run(&["point", "delete", "--preview", "a2a2"]);
     assert_eq!(ran.status, 0);
     assert!(ran.out.contains("is kept: It is protected at least until"), "{}", ran.out);

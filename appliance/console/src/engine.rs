@@ -3,8 +3,8 @@
 use api::{
     ConsistencyQuery, DataRanges, DataRangesQuery, DeletionPreview, HoldRequest, InclusionQuery,
     Leaves, LeavesQuery, LedgerHead, LockExtension, LockTightening, LockView, Page, PageQuery,
-    PointDetail, PointQuery, PointSummary, Problem, Proof, Protection, Run, RunRequest, RunsStarted,
-    Status, VmSummary,
+    PointDetail, PointQuery, PointSummary, Problem, Proof, Protection, Run, RunRequest,
+    RunsStarted, Status, VmSummary,
 };
 use bytes::Bytes;
 use model::{DiskRange, ErrorKind, RecoveryPointId, RunId};

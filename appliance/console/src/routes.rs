@@ -74,9 +74,10 @@ fn endpoints<E: Engine>(limits: BodyLimits) -> Routes<E> {
             Ok(engine.hold_point(call.parameter("point")?, call.request).await?)
         })
         .json(GetLedgerHead, |engine: Arc<E>, _| async move { Ok(engine.ledger_head().await?) })
-        .json(ListLeaves, |engine: Arc<E>, call| async move {
-            Ok(engine.leaves(call.query).await?)
-        })
+        .json(
+            ListLeaves,
+            |engine: Arc<E>, call| async move { Ok(engine.leaves(call.query).await?) },
+        )
         .json(ProveInclusion, |engine: Arc<E>, call| async move {
             Ok(engine.prove_inclusion(call.query).await?)
         })

@@ -162,7 +162,9 @@ fn a_locked_point_is_not_deleted_and_says_until_when() {
     assert_eq!((problem.code.as_str(), problem.kind), ("point-locked", Some(ErrorKind::Refused)));
     assert!(problem.is_refusal());
     assert_eq!(problem.lock, Some(engine::points::lock()));
-    assert!(problem.detail.contains("governance mode at least until 2031-05-01T12:00:00Z"));
+    assert!(
+        problem.detail.contains("governance mode: protected at least until 2031-05-01T12:00:00Z")
+    );
     assert_eq!(server.get(&path).status, 200);
 }
 

@@ -7,7 +7,7 @@ use crate::client::Client;
 use crate::error::Error;
 use crate::output::{Outcome, clean};
 use api::endpoint::{GetLedgerHead, ListLeaves, ProveConsistency, ProveInclusion};
-use api::{LedgerHead, Leaves};
+use api::{Leaves, LedgerHead};
 use ledger::proof::{verify_consistency, verify_inclusion};
 use ledger::tree::leaf_hash;
 use ledger::{Hash, Head, Vkey};

@@ -52,9 +52,8 @@ pub(crate) fn preview(client: &Client, id: &str) -> Result<Outcome, Error> {
         Some(reason) => format!("is kept: {}", clean(reason)),
     };
     let (segments, bytes) = (preview.segments, size(preview.bytes));
-    let text = format!(
-        "recovery point {id} {verdict}\nits deletion frees {segments} segments, {bytes}\n"
-    );
+    let text =
+        format!("recovery point {id} {verdict}\nits deletion frees {segments} segments, {bytes}\n");
     Ok(Outcome::new(text, &preview))
 }
 

@@ -11,8 +11,8 @@ pub mod vms;
 use api::{
     ConsistencyQuery, DataRanges, DataRangesQuery, DeletionPreview, HoldRequest, InclusionQuery,
     Leaves, LeavesQuery, LedgerHead, LockExtension, LockTightening, LockView, Page, PageQuery,
-    PointDetail, PointQuery, PointSummary, Proof, Protection, Run, RunKind, RunRequest, RunsStarted,
-    Status, VmSummary,
+    PointDetail, PointQuery, PointSummary, Proof, Protection, Run, RunKind, RunRequest,
+    RunsStarted, Status, VmSummary,
 };
 use bytes::Bytes;
 use console::{Blob, Chunks, Engine, EngineError, EngineResult};

@@ -2,8 +2,7 @@
 
 use api::{
     Cbt, DiskTransport, Health, LunStatus, PointRef, PowerState, Reason, RepositoryStatus,
-    SanStatus, Status, VcenterStatus, VmDisk, VmRef, VmSummary,
-    WardenStatus,
+    SanStatus, Status, VcenterStatus, VmDisk, VmRef, VmSummary, WardenStatus,
 };
 use console::{EngineError, EngineResult};
 use model::{ErrorKind, VmUuid};

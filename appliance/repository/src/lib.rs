@@ -52,11 +52,14 @@ mod point;
 mod reach;
 mod reader;
 mod record;
+mod repair;
 mod repo;
 mod scan;
+mod scrub;
 mod segment;
 mod verify;
 mod volumes;
+mod whole;
 
 #[cfg(test)]
 mod tests;
@@ -73,8 +76,10 @@ pub use options::{Lock, Options};
 pub use point::{PointDraft, PointWriter};
 pub use reader::{Cell, Cells, DiskReader};
 pub use record::{Kept, Protection};
+pub use repair::{Quarantine, Repair};
 pub use repo::{Repository, Stats};
 pub use retention::Verdict;
+pub use scrub::{Coverage, ScrubDue, ScrubProgress, ScrubReport};
 pub use verify::{Damage, Progress, VerifyReport};
 pub use ledger::event::LockBounds;
 pub use warden::state::Verified;

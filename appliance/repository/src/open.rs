@@ -105,6 +105,7 @@ pub(crate) fn open(
     let epochs = state.keys().keys().copied();
     let (keys, ring) = keys::open(&*storage, &header, options.encryption.as_ref(), epochs)?;
     let volumes = Volumes::find(&*storage, header.id, state.volumes().iter().copied());
+    finish_repairs(&*storage, &*warden, &volumes, (&mut reader, &mut state))?;
     let found = Scan::run(&*storage, header.id, &volumes, &state, &mut recovery)?;
     let next_serial = found.files.keys().last().copied().unwrap_or(0).max(state.last_serial());
     let catalog = Catalog::new(state, reader, found.files, status.clock);
@@ -140,6 +141,33 @@ fn first_key(
     let epoch = keys::FIRST;
     let file = keys::new_epoch(storage, header, kek, epoch)?;
     Ok(Some(Request::AddKey { epoch, file }))
+}
+
+/// A repair that a crash interrupted has left the new file of a segment that is on record. The
+/// warden proves it again and puts it in place; one that is torn is removed with the open segments.
+fn finish_repairs(
+    storage: &dyn Storage,
+    warden: &dyn Warden,
+    volumes: &Volumes,
+    (reader, state): (&mut LedgerReader, &mut State),
+) -> Result<(), StoreError> {
+    for &volume in &volumes.present {
+        let directory = layout::open_dir(volume);
+        let files = storage.list(&directory).map_err(StoreError::io("listing", directory))?;
+        for serial in files.iter().filter_map(|(name, _)| layout::parse_open(name)) {
+            if state.segment(serial).is_none() {
+                continue;
+            }
+            match warden.call(Request::Repair { volume, serial }) {
+                Ok(reply) => reader.advance_to(reply.size, state)?,
+                Err(error) => {
+                    let error = model::chain(&error);
+                    tracing::warn!(segment = serial, error, "an interrupted repair is dropped");
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 /// What lies on the volumes, compared with the ledger.

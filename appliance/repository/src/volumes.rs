@@ -42,7 +42,11 @@ impl Volumes {
     }
 }
 
-fn is_there(storage: &dyn Storage, repository: RepositoryId, number: u8) -> Result<(), StoreError> {
+pub(crate) fn is_there(
+    storage: &dyn Storage,
+    repository: RepositoryId,
+    number: u8,
+) -> Result<(), StoreError> {
     let name = layout::volume_header(number);
     let bytes = read_all(storage, &name, KEY_FILE_BYTES as u64)
         .map_err(StoreError::io("reading", &*name))?;

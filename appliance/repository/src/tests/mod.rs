@@ -10,3 +10,5 @@ mod full;
 mod placing;
 mod profiles;
 mod reach;
+mod repair;
+mod scrub;

@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use std::collections::BTreeSet;
 use std::fs::{DirBuilder, File};
 use std::io;
+use std::num::NonZeroU64;
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -96,6 +97,23 @@ impl Read for Reader {
     }
 }
 
+/// Reads from the medium: cached pages are dropped at the opening and after each read.
+struct Uncached(Reader);
+
+impl Read for Uncached {
+    fn length(&self) -> io::Result<u64> {
+        self.0.length()
+    }
+
+    fn read(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let outcome = self.0.read(offset, buffer);
+        if let Some(length) = NonZeroU64::new(buffer.len() as u64) {
+            fadvise(&self.0.0, offset, Some(length), Advice::DontNeed)?;
+        }
+        outcome
+    }
+}
+
 impl Storage for Directory {
     fn name(&self) -> String {
         self.root.display().to_string()
@@ -176,6 +194,10 @@ impl Storage for Directory {
 
     fn open(&self, path: &str) -> io::Result<Arc<dyn Read>> {
         Ok(Arc::new(Reader(self.file(path, OFlags::RDONLY)?)))
+    }
+
+    fn open_uncached(&self, path: &str) -> io::Result<Arc<dyn Read>> {
+        Ok(Arc::new(Uncached(Reader(drop_cache(self.file(path, OFlags::RDONLY)?)?))))
     }
 
     fn read_back(&self, path: &str, sink: &mut dyn FnMut(&[u8])) -> io::Result<()> {

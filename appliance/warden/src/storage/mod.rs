@@ -67,6 +67,11 @@ pub trait Storage: Send + Sync {
     fn reopen(&self, path: &str) -> io::Result<Box<dyn Append>>;
     /// An existing file, to read.
     fn open(&self, path: &str) -> io::Result<Arc<dyn Read>>;
+    /// The same for who wants to know what is on the medium: what a read leaves in the page cache
+    /// is not used by the next opening, and nothing that others want is pushed out of it.
+    fn open_uncached(&self, path: &str) -> io::Result<Arc<dyn Read>> {
+        self.open(path)
+    }
     /// Shows the whole file to `sink`, piece by piece, past the page cache where possible.
     fn read_back(&self, path: &str, sink: &mut dyn FnMut(&[u8])) -> io::Result<()>;
     /// Renames within the repository, over an existing file if there is one.

@@ -4,6 +4,7 @@
 //! the replay is brought up to date from the ledger itself, never from an answer.
 
 use crate::StoreError;
+use crate::moves::Moves;
 use crate::placement::Known;
 use crate::scan::Held;
 use format::Place;
@@ -52,6 +53,7 @@ pub struct RecoveryPoint {
 
 pub(crate) struct Catalog {
     pub(crate) state: State,
+    pub(crate) moves: Moves,
     reader: LedgerReader,
     /// Sealed segments that are there, recorded or not.
     pub(crate) files: BTreeMap<u32, Held>,
@@ -69,7 +71,9 @@ impl Catalog {
         files: BTreeMap<u32, Held>,
         clock: ClockView,
     ) -> Self {
-        Self { state, reader, files, clock, pins: HashMap::new(), going: BTreeSet::new() }
+        let mut moves = Moves::default();
+        moves.update(state.compactions());
+        Self { state, moves, reader, files, clock, pins: HashMap::new(), going: BTreeSet::new() }
     }
 
     /// Takes the leaves up to `size`, and the clock if it was told.
@@ -82,7 +86,9 @@ impl Catalog {
             self.clock = clock;
         }
         if size > self.state.size() {
-            self.reader.advance_to(size, &mut self.state)?;
+            let outcome = self.reader.advance_to(size, &mut self.state);
+            self.moves.update(self.state.compactions());
+            outcome?;
         }
         Ok(())
     }
@@ -174,13 +180,9 @@ impl Catalog {
         known
     }
 
-    /// `serials` with the segments that compactions have emptied replaced by those they filled.
-    pub(crate) fn current(&self, serials: Runs) -> Runs {
-        let moved = |serials: Runs, (from, to): &(Runs, Runs)| {
-            let left = serials.without(from);
-            if left == serials { serials } else { left.union(to) }
-        };
-        self.state.compactions().iter().fold(serials, moved)
+    /// Whether somebody reads a point or builds on it, or it is being deleted.
+    pub(crate) fn is_in_use(&self, point: RecoveryPointId) -> bool {
+        self.pins.contains_key(&point) || self.going.contains(&point)
     }
 
     /// Keeps a point from being deleted until it is unpinned.

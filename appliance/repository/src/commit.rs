@@ -9,6 +9,7 @@ use ledger::Runs;
 use ledger::event::{ManifestRef, ReachChange};
 use model::{RetentionTime, WallTime};
 use std::collections::BTreeSet;
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use warden::wire::{CommitRequest, LockRequest, Request};
 
@@ -33,6 +34,7 @@ impl PointWriter {
         self.seal_metadata()?;
         let files = manifest.files.iter().filter_map(|file| file.content);
         reached.extend(files.chain([reference]).map(|record| record.place.segment()));
+        let _still = self.inner.core.moving.read().unwrap_or_else(PoisonError::into_inner);
         let request = self.request(&manifest, reference, reached, lock)?;
         self.inner.core.ask(Request::Commit(Box::new(request)))?;
         let catalog = locked(&self.inner.core.catalog);
@@ -123,7 +125,7 @@ impl PointWriter {
     /// What the point needs, as the difference to its first parent.
     fn reach(&self, needed: Runs) -> Result<ReachChange, StoreError> {
         let catalog = locked(&self.inner.core.catalog);
-        let needed = catalog.current(needed);
+        let needed = catalog.moves.current(needed);
         let Some(&base) = self.parents.first() else {
             return Ok(ReachChange { base: None, add: needed, drop: Runs::new() });
         };

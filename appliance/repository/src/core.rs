@@ -5,6 +5,7 @@
 
 use crate::catalog::Catalog;
 use crate::index::Index;
+use crate::moves::Footers;
 use crate::pipeline::Carrier;
 use crate::volumes::Volumes;
 use crate::{Options, StoreError};
@@ -17,7 +18,7 @@ use model::ChunkId;
 use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use warden::storage::{Read, Storage};
 use warden::wire::{Reply, Request};
 use warden::{Warden, WardenError, layout};
@@ -43,6 +44,11 @@ pub(crate) struct Core {
     pub(crate) sealer: Mutex<Sealer>,
     pub(crate) next_serial: AtomicU32,
     files: Mutex<HashMap<u32, Arc<dyn Read>>>,
+    pub(crate) footers: Mutex<Footers>,
+    /// Read while a commit counts its segments and goes on record, written while a compaction does.
+    pub(crate) moving: RwLock<()>,
+    /// Where the next compaction goes on.
+    pub(crate) compacted_to: AtomicU32,
 }
 
 /// The value behind a lock. A panic while it was held is a bug that has been reported by then;
@@ -84,6 +90,9 @@ impl Core {
             sealer: Mutex::new(sealer),
             next_serial: AtomicU32::new(parts.next_serial),
             files: Mutex::new(HashMap::new()),
+            footers: Mutex::default(),
+            moving: RwLock::new(()),
+            compacted_to: AtomicU32::new(0),
         })
     }
 
@@ -156,12 +165,24 @@ impl Core {
         read.map_err(|source| StoreError::io("reading", self.name_of(serial))(source))
     }
 
-    /// The plain bytes of a record, checked in every way, in `scratch.plain`.
+    /// The plain bytes of a record, checked in every way, in `scratch.plain`. A chunk that was
+    /// moved is read where it is now.
     pub(crate) fn read_record(
         &self,
         wanted: &Wanted,
         scratch: &mut Scratch,
     ) -> Result<(), StoreError> {
+        match wanted.kind {
+            Kind::Chunk => {
+                let place = self.resolve(&wanted.id, wanted.place);
+                self.read_at(&Wanted { place, ..*wanted }, scratch)
+            }
+            _ => self.read_at(wanted, scratch),
+        }
+    }
+
+    /// The same at this place and no other; the record as it is stored is in [`Scratch::raw`].
+    pub(crate) fn read_at(&self, wanted: &Wanted, scratch: &mut Scratch) -> Result<(), StoreError> {
         scratch.raw.resize(wanted.place.length(), 0);
         self.read_raw(wanted.place.segment(), wanted.place.offset(), &mut scratch.raw)?;
         scratch.opener.open(&scratch.raw, wanted, &mut scratch.plain).map_err(|source| {
@@ -207,6 +228,11 @@ pub(crate) struct Scratch {
 }
 
 impl Scratch {
+    /// The record that was read last, as it is stored.
+    pub(crate) fn raw(&self) -> &[u8] {
+        &self.raw
+    }
+
     pub(crate) fn new(core: &Core) -> Result<Self, StoreError> {
         Ok(Self { opener: core.opener()?, raw: Vec::new(), plain: Vec::new() })
     }

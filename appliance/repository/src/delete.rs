@@ -36,14 +36,6 @@ pub(crate) fn delete(core: &Core, points: &[RecoveryPointId]) -> Result<Deleted,
     Ok(forget(core, &reply.outcome))
 }
 
-/// Exactly what deleting `points` would free now.
-pub(crate) fn preview(core: &Core, points: &[RecoveryPointId]) -> Deleted {
-    let catalog = locked(&core.catalog);
-    let keep = locked(&core.index).pinned().collect();
-    let freed = catalog.state.unreached_after(points, &keep);
-    Deleted { segments: freed.segments.count(), bytes: freed.bytes }
-}
-
 /// Removes what no point reaches, without deleting a point.
 pub(crate) fn reclaim(core: &Core) -> Result<Deleted, StoreError> {
     let _alone = locked(&core.maintenance);

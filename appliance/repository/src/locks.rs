@@ -16,12 +16,6 @@ impl Repository {
         crate::delete::delete(&self.inner.core, points)
     }
 
-    /// Exactly what deleting `points` would give back now, whether it is allowed or not.
-    #[must_use]
-    pub fn preview(&self, points: &[RecoveryPointId]) -> Deleted {
-        crate::delete::preview(&self.inner.core, points)
-    }
-
     /// Removes segments that no point reaches: what abandoned and interrupted runs left.
     pub fn reclaim(&self) -> Result<Deleted, StoreError> {
         crate::delete::reclaim(&self.inner.core)

@@ -198,7 +198,11 @@ impl Scan {
         }
         scan.index = std::mem::take(&mut *locked(&index));
         let distrusted = state.segments().filter(|(_, segment)| segment.distrusted);
-        scan.index.forget(&distrusted.map(|(serial, _)| serial).collect());
+        let distrusted = distrusted.map(|(serial, _)| serial);
+        // What a compaction left behind goes with the next deletion.
+        let emptied = state.compactions().iter().flat_map(|(from, _)| from.serials());
+        let emptied = emptied.filter(|serial| state.segment(*serial).is_some());
+        scan.index.forget(&distrusted.chain(emptied).collect());
         scan.missing(volumes, state, recovery);
         Ok(scan)
     }

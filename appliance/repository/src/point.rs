@@ -217,21 +217,12 @@ impl PointState {
 
     /// Takes a sealed segment over into catalog and index.
     pub(crate) fn sealed(&self, done: Done) {
-        let Done { serial, held, entries } = done;
-        self.new_bytes.fetch_add(held.bytes, Ordering::Relaxed);
-        locked(&self.core.catalog).files.insert(serial, held);
-        {
-            let mut index = locked(&self.core.index);
-            locked(&self.segments).open.remove(&(held.volume, serial));
-            let chunks = entries.iter().filter(|entry| entry.kind == Kind::Chunk);
-            for entry in chunks {
-                if let Some(place) = entry.place(serial) {
-                    index.insert(held.volume, &entry.id, place);
-                }
-            }
-        }
+        let (serial, volume) = (done.serial, done.held.volume);
+        self.new_bytes.fetch_add(done.held.bytes, Ordering::Relaxed);
+        self.core.take_in(&done);
+        locked(&self.segments).open.remove(&(volume, serial));
         let mut unsealed = locked(&self.unsealed);
-        for entry in &entries {
+        for entry in &done.entries {
             if unsealed.get(&entry.id).is_some_and(|place| place.segment() == serial) {
                 unsealed.remove(&entry.id);
             }
@@ -308,6 +299,20 @@ impl NodeSink for Arc<PointState> {
         let bytes = node.encode();
         let id = Node::hash(&self.core.keys, &bytes);
         PointState::store(self, Kind::Node, id, &bytes)
+    }
+}
+
+impl Core {
+    /// A sealed segment is known from now on, and so are its chunks.
+    pub(crate) fn take_in(&self, done: &Done) {
+        let Done { serial, held, entries } = done;
+        locked(&self.catalog).files.insert(*serial, *held);
+        let mut index = locked(&self.index);
+        for entry in entries.iter().filter(|entry| entry.kind == Kind::Chunk) {
+            if let Some(place) = entry.place(*serial) {
+                index.insert(held.volume, &entry.id, place);
+            }
+        }
     }
 }
 

@@ -147,18 +147,22 @@ impl Repository {
 
 impl Inner {
     pub(crate) fn manifest(&self, id: RecoveryPointId) -> Result<Manifest, StoreError> {
-        let reference = locked(&self.core.catalog).manifest(id)?;
-        let mut scratch = Scratch::new(&self.core)?;
-        let wanted = wanted(Kind::Manifest, reference.id, reference.place);
-        self.core.read_record(&wanted, &mut scratch)?;
-        let decoded = Manifest::decode(&scratch.plain);
-        decoded.map_err(|source| StoreError::Damaged { what: "a manifest".into(), source })
+        manifest(&self.core, id)
     }
 
     /// Keeps a point from being deleted until it is unpinned.
     pub(crate) fn pin(&self, id: RecoveryPointId) -> Result<(), StoreError> {
         locked(&self.core.catalog).pin(id)
     }
+}
+
+/// Reads the manifest of a point.
+pub(crate) fn manifest(core: &Core, id: RecoveryPointId) -> Result<Manifest, StoreError> {
+    let reference = locked(&core.catalog).manifest(id)?;
+    let mut scratch = Scratch::new(core)?;
+    core.read_record(&wanted(Kind::Manifest, reference.id, reference.place), &mut scratch)?;
+    let decoded = Manifest::decode(&scratch.plain);
+    decoded.map_err(|source| StoreError::Damaged { what: "a manifest".into(), source })
 }
 
 /// A point that cannot be deleted while this lives.

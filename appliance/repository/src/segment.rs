@@ -18,12 +18,14 @@ use warden::storage::Append;
 use warden::wire::Request;
 
 /// Bytes that are written with one call.
-const WRITE: usize = 4 << 20;
+pub(crate) const WRITE: usize = 4 << 20;
 
 /// An open segment's file, the hash of what was written to it, and its parity.
 pub(crate) struct SegmentFile {
     pub(crate) volume: u8,
     pub(crate) serial: u32,
+    /// Key epoch of its records; 0: not encrypted.
+    epoch: u32,
     /// Gone once it is being sealed: then the file is closed.
     state: Mutex<Option<FileState>>,
 }
@@ -35,14 +37,14 @@ struct FileState {
 }
 
 impl SegmentFile {
-    fn create(core: &Core, volume: u8) -> Result<Self, StoreError> {
+    fn create(core: &Core, volume: u8, epoch: u32) -> Result<Self, StoreError> {
         core.check_space(volume)?;
         let serial = core.take_serial()?;
         let name = layout::open(volume, serial);
         let created = core.storage.create(&name, core.options.segment_size);
         let file = created.map_err(StoreError::io("creating", name))?;
         let state = FileState { file, hasher: blake3::Hasher::new(), parity: ParityWriter::new() };
-        Ok(Self { volume, serial, state: Mutex::new(Some(state)) })
+        Ok(Self { volume, serial, epoch, state: Mutex::new(Some(state)) })
     }
 
     fn name(&self) -> String {
@@ -84,6 +86,12 @@ struct Tail {
 }
 
 impl Closing {
+    /// Of a segment all of whose records have been written.
+    pub(crate) fn of(open: Open, class: Class) -> Self {
+        let Open { file, plain_bytes, entries, .. } = open;
+        Self { file, class, plain_bytes, entries }
+    }
+
     /// Footer, parity, tables, trailers; cut to its length, sync, read back; then it is the
     /// warden's.
     pub(crate) fn seal(self, core: &Core) -> Result<Done, StoreError> {
@@ -95,7 +103,7 @@ impl Closing {
             serial,
             class,
             cohort: 0,
-            epoch: core.epoch(),
+            epoch: file.epoch,
             data_length: state.parity.length(),
             data_hash: *state.hasher.finalize().as_bytes(),
             plain_bytes,
@@ -155,9 +163,11 @@ pub(crate) struct Stream {
     current: Option<Open>,
 }
 
-struct Open {
-    file: Arc<SegmentFile>,
-    buffer: Vec<u8>,
+/// A segment that grows.
+pub(crate) struct Open {
+    pub(crate) file: Arc<SegmentFile>,
+    /// What has not been written to the file.
+    pub(crate) buffer: Vec<u8>,
     next_block: u32,
     plain_bytes: u64,
     entries: Vec<Entry>,
@@ -181,7 +191,11 @@ impl Stream {
         }
         let open = match &mut self.current {
             Some(open) => open,
-            none => none.insert(Open::create(point, self.class)?),
+            none => {
+                let open = Open::create(core, point.volume()?, self.class, core.epoch())?;
+                point.opened(open.file.volume, open.file.serial);
+                none.insert(open)
+            }
         };
         let place = open.push(sealed)?;
         if open.buffer.len() >= WRITE {
@@ -195,10 +209,11 @@ impl Stream {
     /// Hands what is open to the writer, to be sealed. Without records there is nothing to do.
     pub(crate) fn finish(&mut self, point: &Arc<PointState>) -> Result<(), StoreError> {
         let Some(open) = self.current.take() else { return Ok(()) };
-        let Open { file, buffer, plain_bytes, entries, .. } = open;
+        let mut open = open;
+        let bytes = std::mem::take(&mut open.buffer);
         let carrier = &point.core.carrier;
-        carrier.write(point, WriteJob::Data { file: Arc::clone(&file), bytes: buffer })?;
-        let closing = Closing { file, class: self.class, plain_bytes, entries };
+        carrier.write(point, WriteJob::Data { file: Arc::clone(&open.file), bytes })?;
+        let closing = Closing::of(open, self.class);
         point.sealing_begins();
         carrier.write(point, WriteJob::Finish { closing })
     }
@@ -209,20 +224,22 @@ fn too_long() -> StoreError {
 }
 
 impl Open {
-    fn create(point: &Arc<PointState>, class: Class) -> Result<Self, StoreError> {
-        let core = &point.core;
-        let file = Arc::new(SegmentFile::create(core, point.volume()?)?);
-        point.opened(file.volume, file.serial);
+    pub(crate) fn create(
+        core: &Core,
+        volume: u8,
+        class: Class,
+        epoch: u32,
+    ) -> Result<Self, StoreError> {
+        let file = Arc::new(SegmentFile::create(core, volume, epoch)?);
         let mut buffer = core.carrier.buffer();
-        let header = SegmentHeader {
-            repository: core.id,
-            serial: file.serial,
-            class,
-            cohort: 0,
-            epoch: core.epoch(),
-        };
+        let header =
+            SegmentHeader { repository: core.id, serial: file.serial, class, cohort: 0, epoch };
         buffer.extend_from_slice(&header.encode());
         Ok(Self { file, buffer, next_block: 1, plain_bytes: 0, entries: Vec::new() })
+    }
+
+    pub(crate) fn has_room_for(&self, record: &Sealed<'_>, core: &Core) -> bool {
+        self.has_room(RecordHeader::blocks(record.header.stored_length), core)
     }
 
     fn has_room(&self, blocks: u32, core: &Core) -> bool {
@@ -231,7 +248,7 @@ impl Open {
             .is_some_and(|bytes| bytes <= core.options.segment_size)
     }
 
-    fn push(&mut self, sealed: &Sealed<'_>) -> Result<Place, StoreError> {
+    pub(crate) fn push(&mut self, sealed: &Sealed<'_>) -> Result<Place, StoreError> {
         let number = u32::try_from(self.entries.len()).map_err(|_| too_long())?;
         let segment = self.file.serial;
         let header = RecordHeader { segment, number, ..sealed.header };

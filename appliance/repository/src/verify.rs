@@ -216,6 +216,7 @@ impl Run<'_> {
         for (cell, below) in (first..).zip(&node.entries) {
             match *below {
                 Below::Chunk { length, id, place } => {
+                    let place = self.core.resolve(&id, place);
                     self.segments.insert(place.segment());
                     batch.push(Read { place, cell, length, id });
                 }

@@ -163,7 +163,7 @@ fn deletion_frees_what_nobody_else_reaches() {
     let (a, _) = backup(&repository, 1, &first, None, 0).unwrap();
     let (b, _) = backup(&repository, 1, &second, Some((&first, a.id)), 0).unwrap();
     let full = repository.stats().unwrap();
-    assert_eq!(repository.preview(&[a.id]).segments, 1);
+    assert_eq!(repository.preview(&[a.id]).unwrap().segments, 1);
     let deleted = repository.delete(&[a.id]).unwrap();
     assert_eq!(deleted.segments, 1, "only its metadata; its chunks are shared");
     assert!(restores(&repository, b.id, &second));

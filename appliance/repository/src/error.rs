@@ -21,8 +21,8 @@ pub enum StoreError {
     },
     /// Free space is below the reserve: nothing more is taken in, nothing is deleted.
     #[error(
-        "volume {volume} of the repository is full: {free} bytes are free and {reserve} are kept \
-         in reserve; add space or delete expired recovery points"
+        "volume {volume} of the repository is full: {free} bytes are free, {reserve} are kept in \
+         reserve and {needed} are needed; add space or delete expired recovery points"
     )]
     Full {
         /// Its number; 0 is the repository's own directory.
@@ -31,6 +31,8 @@ pub enum StoreError {
         free: u64,
         /// Bytes.
         reserve: u64,
+        /// Bytes.
+        needed: u64,
     },
     /// Another process has the repository open.
     #[error("repository {path} is in use by another process")]

@@ -33,6 +33,7 @@
 //! | `catalog`, `index`, `core` | the replay, where chunks lie, what all share |
 //! | `delete`, `verify`, `reader` | removal, reading back, restore |
 
+mod capacity;
 mod catalog;
 mod commit;
 mod compact;
@@ -41,6 +42,7 @@ mod core;
 mod delete;
 mod disk;
 mod error;
+pub mod forecast;
 mod index;
 mod keys;
 mod live;

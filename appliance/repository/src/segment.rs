@@ -38,10 +38,10 @@ struct FileState {
 
 impl SegmentFile {
     fn create(core: &Core, volume: u8, epoch: u32) -> Result<Self, StoreError> {
-        core.check_space(volume)?;
+        let room = core.check_space(volume, 0)?;
         let serial = core.take_serial()?;
         let name = layout::open(volume, serial);
-        let created = core.storage.create(&name, core.options.segment_size);
+        let created = core.storage.create(&name, core.options.segment_size.min(room));
         let file = created.map_err(StoreError::io("creating", name))?;
         let state = FileState { file, hasher: blake3::Hasher::new(), parity: ParityWriter::new() };
         Ok(Self { volume, serial, epoch, state: Mutex::new(Some(state)) })
@@ -53,7 +53,7 @@ impl SegmentFile {
 
     /// Appends records; the order of calls is the order in the file.
     pub(crate) fn write(&self, core: &Core, bytes: &[u8]) -> Result<(), StoreError> {
-        core.check_space(self.volume)?;
+        core.check_space(self.volume, bytes.len() as u64)?;
         let mut state = locked(&self.state);
         let state = state.as_mut().expect("all writes come before the seal");
         state.hasher.update(bytes);

@@ -65,7 +65,7 @@ impl Core {
     pub(crate) fn choose_volume(&self, usual: Option<u8>) -> Result<u8, StoreError> {
         let usable = |volume: &u8| self.volumes.present.contains(volume);
         if let Some(volume) = usual.filter(usable)
-            && self.check_space(volume).is_ok()
+            && self.check_space(volume, 0).is_ok()
         {
             return Ok(volume);
         }
@@ -86,9 +86,13 @@ impl Core {
         free.map_err(StoreError::io("asking for free space of", path))
     }
 
-    /// Refuses when less than the reserve is free on a volume.
-    pub(crate) fn check_space(&self, volume: u8) -> Result<(), StoreError> {
+    /// Refuses when `bytes` more would leave less than the reserve free on a volume; what is free
+    /// above it.
+    pub(crate) fn check_space(&self, volume: u8, bytes: u64) -> Result<u64, StoreError> {
         let (free, reserve) = (self.free(volume)?, self.options.reserve_bytes);
-        if free < reserve { Err(StoreError::Full { volume, free, reserve }) } else { Ok(()) }
+        match free.checked_sub(reserve) {
+            Some(above) if above >= bytes => Ok(above),
+            _ => Err(StoreError::Full { volume, free, reserve, needed: bytes }),
+        }
     }
 }

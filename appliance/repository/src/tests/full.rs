@@ -98,3 +98,44 @@ fn a_disk_that_reads_back_other_bytes_is_found_at_the_seal() {
     assert!(matches!(error, StoreError::ReadBack { .. }), "{error:?}");
     assert!(repository.points().is_empty());
 }
+
+#[test]
+fn a_full_disk_takes_nothing_in_and_everything_else_goes_on() {
+    let first: Image = (1..12).collect();
+    let second: Image = (50..90).collect();
+    let options = Options { reserve_bytes: 100 << 10, ..options(0) };
+    let rig = Rig::new(&options);
+    let (sim, repository) = (rig.disk.clone(), rig.open(&options));
+    let (kept, _) = backup(&repository, 1, &first, None, 10_000).unwrap();
+    let (goes, _) = backup(&repository, 3, &(200..210).collect(), None, 0).unwrap();
+    drop(repository);
+    let (used, mut failed) = (sim.used(), 0);
+    for room in (0..1_500_000).step_by(41_234) {
+        let disk = sim.copy();
+        disk.set_capacity(Some(used + options.reserve_bytes + room));
+        let rig = rig.with(disk.clone());
+        let repository = rig.open(&options);
+        if let Err(error) = backup(&repository, 2, &second, None, 0) {
+            assert_eq!(error.kind(), ErrorKind::Full, "room {room}: {error:?}");
+            let why = model::chain(&error);
+            assert!(why.contains("kept in reserve"), "before the disk is: {why}");
+            assert_eq!(repository.points().len(), 2, "nothing is deleted to make room");
+            failed += 1;
+        }
+        let what = format!("room {room}");
+        assert!(restores(&repository, kept.id, &first), "{what}");
+        let report = repository.verify(kept.id, &mut |_| ()).unwrap();
+        assert!(report.is_whole(), "{what}");
+        repository.record_verification(kept.id, &report).unwrap();
+        repository.hold(kept.id, "case").unwrap();
+        assert_eq!(repository.delete(&[kept.id]).unwrap_err().kind(), ErrorKind::Refused);
+        let go_on = &mut |_| std::ops::ControlFlow::Continue(());
+        assert_eq!(repository.scrub(u64::MAX, go_on).unwrap().damaged, 0, "{what}");
+        assert!(repository.delete(&[goes.id]).unwrap().bytes > 0, "{what}");
+        repository.reclaim().unwrap();
+        // Its room is there for others now.
+        backup(&repository, 4, &(300..304).collect(), None, 0).unwrap();
+        assert!(restores(&repository, kept.id, &first), "{what}");
+    }
+    assert!(failed > 10, "{failed}");
+}

@@ -21,7 +21,7 @@ pub struct Protection {
 
 /// How much of a repository may not be deleted now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Kept {
+pub struct Protected {
     /// Points that are locked or held.
     pub points: u64,
     /// Bytes of the segments that these points need.
@@ -43,7 +43,7 @@ impl Repository {
 
     /// How much is locked or held: what a full disk cannot get back, whoever asks.
     #[must_use]
-    pub fn kept(&self) -> Kept {
+    pub fn protected(&self) -> Protected {
         let catalog = locked(&self.inner.core.catalog);
         let now = catalog.clock().value;
         let expired = |id: &RecoveryPointId| {
@@ -52,7 +52,7 @@ impl Repository {
         let going: Vec<_> = catalog.state.points().map(|(id, _)| id).filter(expired).collect();
         let freed = catalog.state.unreached_after(&going, &Runs::default());
         let all: u64 = catalog.state.segments().map(|(_, segment)| segment.bytes).sum();
-        Kept {
+        Protected {
             points: (catalog.state.point_count() - going.len()) as u64,
             bytes: all.saturating_sub(freed.bytes),
         }

@@ -6,7 +6,7 @@ use api::{DeletionPreview, Protection, text};
 use console::{EngineError, EngineResult};
 use jiff::Timestamp;
 use model::{ErrorKind, RecoveryPointId, RetentionTime};
-use repository::{Repository, StoreError, Verdict};
+use repository::{Kept, Repository, StoreError};
 use retention::Refusal;
 use warden::WardenError;
 
@@ -14,19 +14,29 @@ pub(super) fn preview(
     repository: &Repository,
     id: RecoveryPointId,
 ) -> EngineResult<DeletionPreview> {
-    let protection = repository.protection(id).map_err(|error| from_store(&error))?;
-    let gone = repository.preview(&[id]);
-    let clock = repository.clock();
-    let reason = match protection.verdict {
-        Verdict::Expire => clock.doubt.map(|doubt| format!("Nothing is released now: {doubt}")),
-        Verdict::Locked { mode, until } => Some(format!(
-            "It is locked in {mode} mode: protected at least until {} by the appliance's own clock.",
-            text::retention(until)
-        )),
-        Verdict::Held { matters } => Some(format!("It is held for: {}.", matters.join(", "))),
-    };
-    let (segments, bytes) = (gone.segments, gone.bytes);
+    repository.protection(id).map_err(|error| from_store(&error))?; // says which point is unknown
+    let preview = repository.preview(&[id]).map_err(|error| from_store(&error))?;
+    let reason = preview.kept.first().map(|(_, kept)| why_kept(kept));
+    let (segments, bytes) = (preview.segments, preview.bytes);
     Ok(DeletionPreview { allowed: reason.is_none(), reason, segments, bytes })
+}
+
+/// Why a point stays, in a sentence.
+pub(super) fn why_kept(kept: &Kept) -> String {
+    match kept {
+        Kept::Unknown => "There is no such point.".into(),
+        Kept::Locked { mode, until } => format!(
+            "It is locked in {mode} mode: protected at least until {} by the appliance's own clock.",
+            text::retention(*until)
+        ),
+        Kept::Held { matters } => format!("It is held for: {}.", matters.join(", ")),
+        Kept::InUse => "A backup builds on it now, or it is being read.".into(),
+        Kept::ClockInDoubt { why } => format!("Nothing is released now: {why}"),
+        Kept::Damaged => "It is damaged, and its VM has no newer sound point yet.".into(),
+        Kept::Burst { points } => format!(
+            "{points} points of its VM came in one day: somebody has to look at them first."
+        ),
+    }
 }
 
 pub(super) fn extend(

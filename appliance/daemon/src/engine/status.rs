@@ -121,7 +121,7 @@ fn warden_status(appliance: &Appliance) -> WardenStatus {
 
 fn repository_status(appliance: &Appliance) -> EngineResult<RepositoryStatus> {
     let stats = appliance.repository.stats().map_err(|error| from_store(&error))?;
-    let kept = appliance.repository.kept();
+    let kept = appliance.repository.protected();
     let disk = rustix::fs::statvfs(&appliance.config.repository.path);
     Ok(RepositoryStatus {
         path: appliance.config.repository.path.display().to_string(),

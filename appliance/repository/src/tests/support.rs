@@ -27,6 +27,7 @@ pub(crate) fn options(workers: usize) -> Options {
         reserve_bytes: 0,
         immutable: false,
         encryption: None,
+        ..Options::default()
     }
 }
 

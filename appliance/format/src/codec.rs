@@ -118,10 +118,10 @@ impl Sealer {
     }
 }
 
-/// Level 1, the usual one, with a window of a whole chunk and shorter matches than zstd takes for
-/// it: 1.2 % smaller in the same time, which pays for the parity. 0: what the level says.
+/// Level 1, the usual one, with a window of a whole chunk: a little smaller and a little faster
+/// than zstd's own choice for it. 0: what the level says.
 fn tune(compressor: &mut Compressor<'static>, level: i32) -> io::Result<()> {
-    let (window, hash, shortest) = if level == 1 { (20, 14, 6) } else { (0, 0, 0) };
+    let (window, hash, shortest) = if level == 1 { (20, 14, 7) } else { (0, 0, 0) };
     compressor.set_parameter(CParameter::WindowLog(window))?;
     compressor.set_parameter(CParameter::HashLog(hash))?;
     compressor.set_parameter(CParameter::MinMatch(shortest))

@@ -49,8 +49,10 @@ impl<'a> Copier<'a> {
 
     fn seal(&mut self) -> Result<(), StoreError> {
         let Some(open) = self.open.take() else { return Ok(()) };
-        open.file.write(self.core, &open.buffer)?;
-        let done = Closing::of(open, Class::Data).seal(self.core)?;
+        let (bytes, closing) = Closing::of(open, Class::Data);
+        closing.file.write(self.core, &bytes)?;
+        self.core.carrier.give_back(bytes);
+        let done = closing.seal(self.core)?;
         self.unsealed = None;
         self.done.push(done);
         Ok(())

@@ -8,7 +8,8 @@ use format::Place;
 use model::ChunkId;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-const SHARDS: usize = 256;
+/// Tables that grow one after another and not all at once.
+const SHARDS: usize = 64;
 const KEY: usize = 24;
 
 #[derive(Clone, Copy)]
@@ -44,7 +45,7 @@ impl Shard {
 
     fn insert(&mut self, slot: Slot) -> bool {
         if (self.used + 1) * 8 > self.slots.len() * 7 {
-            self.rebuild(self.slots.len() * 5 / 4 + 8, |_| true);
+            self.rebuild(self.slots.len() * 5 / 4 + 2, |_| true);
         }
         let at = self.find(&slot.key).expect("there are free slots, see above");
         let absent = self.slots[at].place == 0;
@@ -79,6 +80,10 @@ fn key(id: &ChunkId) -> [u8; KEY] {
     key
 }
 
+fn shard_of(id: &ChunkId) -> usize {
+    usize::from(id.0[0]) % SHARDS
+}
+
 fn segment_of(bits: u64) -> u32 {
     Place::from_bits(bits).map_or(u32::MAX, Place::segment)
 }
@@ -107,11 +112,11 @@ impl Index {
     /// a chunk that was copied forward is expected to live longer there.
     pub(crate) fn insert(&mut self, volume: u8, id: &ChunkId, place: Place) -> bool {
         let slot = Slot { key: key(id), place: place.to_bits() };
-        self.volumes.entry(volume).or_default().shards[usize::from(id.0[0])].insert(slot)
+        self.volumes.entry(volume).or_default().shards[shard_of(id)].insert(slot)
     }
 
     pub(crate) fn find(&self, volume: u8, id: &ChunkId) -> Option<Place> {
-        let shard = &self.volumes.get(&volume)?.shards[usize::from(id.0[0])];
+        let shard = &self.volumes.get(&volume)?.shards[shard_of(id)];
         let slot = shard.slots[shard.find(&key(id))?];
         Place::from_bits(slot.place).ok()
     }
@@ -151,10 +156,10 @@ impl Index {
         self.shards().map(|shard| shard.used as u64).sum()
     }
 
-    /// Bytes of memory of the table.
+    /// Bytes of memory of the tables.
     pub(crate) fn memory(&self) -> u64 {
-        self.shards().map(|shard| shard.slots.capacity() as u64).sum::<u64>()
-            * size_of::<Slot>() as u64
+        let bytes = |shard: &Shard| size_of::<Shard>() + shard.slots.capacity() * size_of::<Slot>();
+        self.shards().map(|shard| bytes(shard) as u64).sum()
     }
 
     fn shards(&self) -> impl Iterator<Item = &Shard> {
@@ -184,9 +189,9 @@ mod tests {
         let mut index = Index::default();
         for number in 0..200_000u64 {
             assert!(index.insert(0, &hashed(number), place(1)));
-            if number > 50_000 && number % 1000 == 0 {
-                let each = index.memory() / index.chunks();
-                assert!(each <= 48, "{each} bytes each at {number}");
+            if number > 1000 && number % 100 == 0 {
+                let (memory, chunks) = (index.memory(), index.chunks());
+                assert!(memory <= 48 * chunks, "{memory} bytes for {chunks}");
             }
         }
         assert!((0..200_000).all(|number| index.find(0, &hashed(number)).is_some()));

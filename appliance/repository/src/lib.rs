@@ -33,6 +33,7 @@
 //! | `catalog`, `index`, `core` | the replay, where chunks lie, what all share |
 //! | `delete`, `verify`, `reader` | removal, reading back, restore |
 
+mod buffer;
 mod capacity;
 mod catalog;
 mod commit;

@@ -60,7 +60,10 @@ impl Default for Options {
             chunk_size: 1 << 20,
             segment_size: 256 << 20,
             zstd_level: 1,
-            workers: std::thread::available_parallelism().map_or(2, usize::from),
+            // One more than there are processors: each waits now and then.
+            workers: std::thread::available_parallelism()
+                .map_or(3, |count| count.get() + 1)
+                .min(64),
             reserve_bytes: 1 << 30,
             immutable: true,
             encryption: None,

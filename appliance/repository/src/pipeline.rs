@@ -9,6 +9,7 @@
 //! functions are called in place, in the same order: what tests cut the power of.
 
 use crate::StoreError;
+use crate::buffer::Buffer;
 use crate::core::locked;
 use crate::disk::Task;
 use crate::point::PointState;
@@ -25,7 +26,7 @@ const BUFFERS: usize = 3;
 /// What the writer does.
 pub(crate) enum WriteJob {
     /// Append to an open segment.
-    Data { file: Arc<SegmentFile>, bytes: Vec<u8> },
+    Data { file: Arc<SegmentFile>, bytes: Buffer },
     /// All records are written: pass it on to the sealer.
     Finish { closing: Closing },
 }
@@ -40,7 +41,7 @@ type Job<T> = Message<(Arc<PointState>, T)>;
 /// Senders into the queues, or none.
 pub(crate) struct Carrier {
     queues: Option<Queues>,
-    buffers: Mutex<Vec<Vec<u8>>>,
+    buffers: Mutex<Vec<Buffer>>,
 }
 
 struct Queues {
@@ -79,11 +80,11 @@ impl Carrier {
     }
 
     /// An empty buffer for records.
-    pub(crate) fn buffer(&self) -> Vec<u8> {
-        locked(&self.buffers).pop().unwrap_or_default()
+    pub(crate) fn buffer(&self) -> Buffer {
+        locked(&self.buffers).pop().unwrap_or_else(Buffer::new)
     }
 
-    fn give_back(&self, mut buffer: Vec<u8>) {
+    pub(crate) fn give_back(&self, mut buffer: Buffer) {
         buffer.clear();
         let mut buffers = locked(&self.buffers);
         if buffers.len() < BUFFERS {

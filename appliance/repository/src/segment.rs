@@ -2,6 +2,7 @@
 //! seal (FORMAT.md 4, 7).
 
 use crate::StoreError;
+use crate::buffer::Buffer;
 use crate::core::{Core, locked};
 use crate::pipeline::WriteJob;
 use crate::point::PointState;
@@ -86,10 +87,10 @@ struct Tail {
 }
 
 impl Closing {
-    /// Of a segment all of whose records have been written.
-    pub(crate) fn of(open: Open, class: Class) -> Self {
-        let Open { file, plain_bytes, entries, .. } = open;
-        Self { file, class, plain_bytes, entries }
+    /// Of a segment that takes no more records, with those that have not been written yet.
+    pub(crate) fn of(open: Open, class: Class) -> (Buffer, Self) {
+        let Open { file, buffer, plain_bytes, entries, .. } = open;
+        (buffer, Self { file, class, plain_bytes, entries })
     }
 
     /// Footer, parity, tables, trailers; cut to its length, sync, read back; then it is the
@@ -167,7 +168,7 @@ pub(crate) struct Stream {
 pub(crate) struct Open {
     pub(crate) file: Arc<SegmentFile>,
     /// What has not been written to the file.
-    pub(crate) buffer: Vec<u8>,
+    pub(crate) buffer: Buffer,
     next_block: u32,
     plain_bytes: u64,
     entries: Vec<Entry>,
@@ -209,11 +210,9 @@ impl Stream {
     /// Hands what is open to the writer, to be sealed. Without records there is nothing to do.
     pub(crate) fn finish(&mut self, point: &Arc<PointState>) -> Result<(), StoreError> {
         let Some(open) = self.current.take() else { return Ok(()) };
-        let mut open = open;
-        let bytes = std::mem::take(&mut open.buffer);
+        let (bytes, closing) = Closing::of(open, self.class);
         let carrier = &point.core.carrier;
-        carrier.write(point, WriteJob::Data { file: Arc::clone(&open.file), bytes })?;
-        let closing = Closing::of(open, self.class);
+        carrier.write(point, WriteJob::Data { file: Arc::clone(&closing.file), bytes })?;
         point.sealing_begins();
         carrier.write(point, WriteJob::Finish { closing })
     }
@@ -234,7 +233,7 @@ impl Open {
         let mut buffer = core.carrier.buffer();
         let header =
             SegmentHeader { repository: core.id, serial: file.serial, class, cohort: 0, epoch };
-        buffer.extend_from_slice(&header.encode());
+        buffer.push(&header.encode());
         Ok(Self { file, buffer, next_block: 1, plain_bytes: 0, entries: Vec::new() })
     }
 
@@ -254,9 +253,9 @@ impl Open {
         let header = RecordHeader { segment, number, ..sealed.header };
         let blocks = RecordHeader::blocks(header.stored_length);
         let place = Place::new(segment, self.next_block, blocks).ok_or_else(too_long)?;
-        self.buffer.extend_from_slice(&header.encode());
-        self.buffer.extend_from_slice(sealed.stored);
-        self.buffer.resize(self.buffer.len().next_multiple_of(BLOCK), 0);
+        self.buffer.push(&header.encode());
+        self.buffer.push(sealed.stored);
+        self.buffer.pad();
         self.entries.push(Entry {
             id: header.id,
             block: self.next_block,

@@ -215,9 +215,11 @@ impl Storage for Directory {
         while offset < length {
             match file.read_at(buffer, offset)? {
                 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                count => sink(&buffer[..count]),
+                count => {
+                    sink(&buffer[..count]);
+                    offset += count as u64;
+                }
             }
-            offset = offset.saturating_add(READ_BACK as u64);
         }
         Ok(())
     }

@@ -11,11 +11,13 @@
 //! | [`contestants`] | ours, borg, restic, kopia, zstd: how each is asked for the same work |
 //! | [`disk`] | the disk that all of them get |
 //! | [`timed`] | one program's run, measured from outside |
+//! | [`many`] | the repository with very much in it |
 //! | [`san`], [`resident`] | cases that stand alone |
 
 pub mod contestants;
 pub mod disk;
 pub mod goal;
+pub mod many;
 pub mod resident;
 pub mod rounds;
 pub mod san;
@@ -106,6 +108,10 @@ pub const ALL: &[Bench] = &[
     Bench { name: "stored.vs_borg", how: How::Rounds(store::STORED, store::stored) },
     // Memory of the index / chunks in it.
     Bench { name: "index.bytes_per_chunk", how: How::Rounds(store::INDEX, store::index) },
+    // From nothing to a repository that can be used: 100,000 segments with 24 million chunks.
+    Bench { name: "open.100k_segments.seconds", how: How::Alone(many::open) },
+    // Which points and segments go, among 100 million references of points to segments.
+    Bench { name: "expiry.100m_refs.seconds", how: How::Alone(many::expiry) },
     // Highest resident size of the daemon while it backs up a disk of 100 GiB.
     Bench { name: "ingest.rss_mib", how: How::Alone(resident::of_a_large_disk) },
 ];

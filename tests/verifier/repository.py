@@ -140,15 +140,10 @@ class Repository:
                 self.report.add("keys", "the ledger names keys, but nothing is encrypted")
             return lost
         try:
-            block = small_file(self._in("keys", "master"), BLOCK)
-            count = master_slots(block, self.id)
-            for n in range(count):
-                zeros(block[32 + 160 * n + 120:192 + 160 * n], f"slot {n}")
-            zeros(block[32 + 160 * count:4092], "behind the slots")
+            master_slots(small_file(self._in("keys", "master"), BLOCK), self.id)
         except Damage as damage:
             self.report.add("keys/master", damage)
-            if "zero" not in str(damage):
-                lost.update(wanted)
+            lost.update(wanted)
         for epoch, digest in sorted(wanted.items()):
             try:
                 self.data_keys[epoch] = self._data_key(epoch, digest)
@@ -187,6 +182,9 @@ def master_slots(block, repository):
     need(version == 2 and block[8:24] == repository, "of another version or repository")
     need(1 <= count <= 8, f"{count} slots")
     need(is_zero(block[24:32]), "head: zeros expected")
+    for n in range(count):
+        zeros(block[32 + 160 * n + 120:192 + 160 * n], f"slot {n}")
+    zeros(block[32 + 160 * count:4092], "behind the slots")
     return count
 
 

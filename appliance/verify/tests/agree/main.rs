@@ -4,78 +4,16 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout)] // a test stops at what it did not expect
 
 mod corpus;
+#[path = "../tool/mod.rs"]
+#[allow(dead_code)] // the other tests need the rest
+mod tool;
 
 use corpus::{CELLS, CHUNK, Corpus, KEY, content};
-use serde_json::Value;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
+use tool::{Tool, change, copy, essence, key_file, ours, replace, second, segment};
 
 const BLOCK: usize = 4096;
-
-struct Tool {
-    program: PathBuf,
-    before: Vec<PathBuf>,
-}
-
-fn ours() -> Tool {
-    Tool { program: env!("CARGO_BIN_EXE_holdfast-verify").into(), before: Vec::new() }
-}
-
-/// The second implementation; `None`, loudly, where its Python packages are missing.
-fn second(test: &str) -> Option<Tool> {
-    let Some(venv) = std::env::var_os("HOLDFAST_VENV").map(PathBuf::from) else {
-        println!("SKIPPED: {test}: HOLDFAST_VENV names no Python environment (see tests/setup)");
-        return None;
-    };
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/verify.py");
-    Some(Tool { program: venv.join("bin/python3"), before: vec![script] })
-}
-
-impl Tool {
-    fn run(&self, arguments: &[&dyn AsRef<std::ffi::OsStr>]) -> (i32, String) {
-        let mut command = Command::new(&self.program);
-        command.args(&self.before).env("PYTHONDONTWRITEBYTECODE", "1");
-        let output = command.args(arguments.iter().map(AsRef::as_ref)).output().unwrap();
-        let text =
-            String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-        (output.status.code().unwrap_or(-1), text.into_owned())
-    }
-
-    /// Exit status and JSON of `check`.
-    fn check(&self, dir: &Path, key: Option<&Path>) -> (i32, Value) {
-        let out = tempfile::tempdir().unwrap();
-        let json = out.path().join("result.json");
-        let (code, text) = match key {
-            Some(key) => self.run(&[&"check", &dir, &"--json", &json, &"--key-file", &key]),
-            None => self.run(&[&"check", &dir, &"--json", &json]),
-        };
-        let json = fs::read(&json).unwrap_or_else(|error| panic!("{error}: {text}"));
-        (code, serde_json::from_slice(&json).unwrap())
-    }
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::write(target, fs::read(entry.path()).unwrap()).unwrap();
-        }
-    }
-}
-
-fn change(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
-    let mut bytes = fs::read(path).unwrap();
-    change(&mut bytes);
-    fs::write(path, bytes).unwrap();
-}
-
-fn segment(dir: &Path, serial: u32) -> PathBuf {
-    dir.join(format!("segments/{serial:08x}.segment"))
-}
 
 type Damage = (&'static str, Box<dyn Fn(&Path)>);
 
@@ -125,7 +63,7 @@ fn damages() -> Vec<Damage> {
         (
             "segment exchanged",
             Box::new(|dir| {
-                fs::copy(segment(dir, 6), segment(dir, 1)).unwrap();
+                replace(&segment(dir, 1), &fs::read(segment(dir, 6)).unwrap());
             }),
         ),
         (
@@ -178,24 +116,7 @@ fn forge(dir: &Path) {
     let note = fs::read_to_string(&path).unwrap();
     let body = &note[..note.find("\n\n").unwrap() + 1];
     let signer = ledger::NoteSigner::new(body.lines().next().unwrap(), &[66; 32]).unwrap();
-    fs::write(path, signer.sign(body)).unwrap();
-}
-
-/// What both must say alike.
-fn essence((code, value): &(i32, Value)) -> Value {
-    serde_json::json!({
-        "code": code,
-        "ledger": value["ledger"],
-        "points": value["points"],
-        "segments": value["segments"],
-        "found": value["findings"].as_array().is_some_and(|list| !list.is_empty()),
-    })
-}
-
-fn key_file(dir: &Path) -> PathBuf {
-    let path = dir.join("kek");
-    fs::write(&path, hex::encode(KEY)).unwrap();
-    path
+    replace(&path, signer.sign(body).as_bytes());
 }
 
 #[test]
@@ -204,7 +125,7 @@ fn a_whole_repository_is_complete() {
         let temp = tempfile::tempdir().unwrap();
         let dir = temp.path().join("r");
         let _corpus = Corpus::build(&dir, encrypted);
-        let key = key_file(temp.path());
+        let key = key_file(temp.path(), &KEY);
         let (code, value) = ours().check(&dir, Some(&key).filter(|_| encrypted).map(|v| &**v));
         assert_eq!((code, &value["findings"]), (0, &serde_json::json!([])), "{value:#}");
         assert_eq!(value["points"].as_array().unwrap().len(), 3);
@@ -239,9 +160,9 @@ fn a_damaged_segment_is_repaired_up_to_the_strength_of_the_parity() {
         for block in wrong.clone() {
             bytes[block * BLOCK + 9] ^= 1;
         }
-        fs::write(segment(&dir, 1), &bytes).unwrap();
-        let (code, text) = ours().run(&[&"repair", &dir, &"1", &out]);
-        assert_eq!(code == 0, repairable, "{wrong:?}: {text}");
+        replace(&segment(&dir, 1), &bytes);
+        let said = ours().run(&[&"repair", &dir, &"1", &out]);
+        assert_eq!(said.code == 0, repairable, "{wrong:?}: {said:?}");
         assert_eq!(out.exists(), repairable);
         if repairable {
             assert!(fs::read(&out).unwrap() == whole);
@@ -249,8 +170,8 @@ fn a_damaged_segment_is_repaired_up_to_the_strength_of_the_parity() {
         }
         assert!(fs::read(segment(&dir, 1)).unwrap() == bytes, "the damaged file is not touched");
     }
-    let (code, text) = ours().run(&[&"repair", &dir, &"1", &dir.join("x")]);
-    assert!(code == 2 && text.contains("lies in the repository"), "{text}");
+    let said = ours().run(&[&"repair", &dir, &"1", &dir.join("x")]);
+    assert!(said.code == 2 && said.err.contains("lies in the repository"), "{said:?}");
 }
 
 #[test]
@@ -260,7 +181,7 @@ fn both_verifiers_agree() {
         let temp = tempfile::tempdir().unwrap();
         let dir = temp.path().join("r");
         let corpus = Corpus::build(&dir, encrypted);
-        let key = key_file(temp.path());
+        let key = key_file(temp.path(), &KEY);
         let keys: &[Option<&Path>] = if encrypted { &[Some(&key), None] } else { &[None] };
         images_agree(&corpus, &second, temp.path(), keys[0]);
         let nothing: Damage = ("nothing", Box::new(|_| {}));
@@ -305,14 +226,8 @@ fn images_agree(corpus: &Corpus, second: &Tool, temp: &Path, key: Option<&Path>)
         }
         for (name, tool) in [("ours", &ours()), ("second", second)] {
             let out = temp.join(name);
-            let id = point.to_string();
-            let (code, text) = match key {
-                Some(key) => {
-                    tool.run(&[&"extract", &corpus.dir, &id, &"0", &out, &"--key-file", &key])
-                }
-                None => tool.run(&[&"extract", &corpus.dir, &id, &"0", &out]),
-            };
-            assert_eq!(code, 0, "{name}: {text}");
+            let said = tool.extract(&corpus.dir, (&point.to_string(), 0), &out, (key, false));
+            assert_eq!(said.code, 0, "{name}: {said:?}");
             assert!(fs::read(&out).unwrap() == expected, "{name}: another image");
             fs::remove_file(out).unwrap();
         }

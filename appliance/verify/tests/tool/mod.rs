@@ -38,7 +38,7 @@ pub(crate) struct Said {
 impl Tool {
     pub(crate) fn run(&self, arguments: &[&dyn AsRef<OsStr>]) -> Said {
         let mut command = Command::new(&self.program);
-        command.args(&self.before).env("PYTHONDONTWRITEBYTECODE", "1");
+        command.args(&self.before).env("PYTHONPYCACHEPREFIX", env!("CARGO_TARGET_TMPDIR"));
         let output = command.args(arguments.iter().map(AsRef::as_ref)).output().unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let code = output.status.code().unwrap_or(-1);

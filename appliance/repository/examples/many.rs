@@ -160,7 +160,7 @@ impl Template {
         let entry = |number: u32| Entry {
             id: ChunkId([0; 32]),
             block: 1 + number,
-            stored_length: 4000,
+            stored_length: 3000,
             plain_length: 1 << 20,
             number,
             kind: Kind::Chunk,

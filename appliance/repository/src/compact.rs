@@ -266,7 +266,7 @@ fn learn_again(core: &Core, left: &BTreeSet<u32>) {
         };
         left.iter().filter_map(file).collect()
     };
-    let found = read_footers(&*core.storage, core.id, &files, &core.index);
+    let found = read_footers(&*core.storage, core.id, &files, &core.learn());
     for error in found.into_iter().filter_map(Result::err) {
         tracing::warn!(error = model::chain(&error), "no deduplication against a segment");
     }

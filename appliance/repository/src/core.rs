@@ -115,6 +115,16 @@ impl Core {
         Ok(answer?)
     }
 
+    /// Puts the chunks of segments into the index.
+    pub(crate) fn learn(&self) -> impl Fn(u8, &[(ChunkId, Place)]) + Sync {
+        |volume, chunks| {
+            let mut index = locked(&self.index);
+            for (id, place) in chunks {
+                index.insert(volume, id, *place);
+            }
+        }
+    }
+
     pub(crate) fn opener(&self) -> Result<Opener, StoreError> {
         Opener::new(self.id, self.keys.clone(), self.ring.clone())
             .map_err(StoreError::io("preparing to read", ""))

@@ -2,8 +2,8 @@
 //! opened, and made whole after a crash, before the daemon comes here.
 
 use crate::catalog::Catalog;
-use crate::core::{Core, Parts, locked};
-use crate::index::Index;
+use crate::core::{Core, Parts};
+use crate::index::{Builder, Index};
 use crate::pipeline::{Carrier, Idle};
 use crate::scan::{File, Held, Usable, read_footers};
 use crate::volumes::Volumes;
@@ -12,7 +12,7 @@ use format::header::{HEADER_BYTES, RepositoryHeader, RepositoryId};
 use model::{ErrorKind, RecoveryPointId, RetentionTime};
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use warden::state::State;
 use warden::storage::{Storage, read_all};
 use warden::wire::Request;
@@ -190,13 +190,13 @@ impl Scan {
             list_sealed(storage, volume, state, recovery, &mut found)?;
         }
         found.sort_unstable_by_key(|file: &File| (file.volume, file.serial));
-        let index = Mutex::default();
-        let footers = read_footers(storage, id, &found, &index);
-        let mut scan = Self { files: BTreeMap::new(), index: Index::default() };
+        let index = Builder::new(volumes.present.iter().copied());
+        let take = |volume, chunks: &[_]| index.add(volume, chunks);
+        let footers = read_footers(storage, id, &found, &take);
+        let mut scan = Self { files: BTreeMap::new(), index: index.build() };
         for (file, footer) in found.iter().zip(footers) {
             scan.take(file, footer, recovery);
         }
-        scan.index = std::mem::take(&mut *locked(&index));
         let distrusted = state.segments().filter(|(_, segment)| segment.distrusted);
         let distrusted = distrusted.map(|(serial, _)| serial);
         // What a compaction left behind goes with the next deletion.

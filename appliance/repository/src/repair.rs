@@ -177,7 +177,7 @@ fn read_back(core: &Core, segment: &Recorded, open: &str) -> Result<(), StoreErr
 fn learn(core: &Core, segment: &Recorded) {
     let &Recorded { serial, volume, bytes: length, seal, .. } = segment;
     let file = File { volume, serial, length, recorded: Some((seal, length)) };
-    let found = read_footers(&*core.storage, core.id, &[file], &core.index);
+    let found = read_footers(&*core.storage, core.id, &[file], &core.learn());
     let held = match found.into_iter().next() {
         Some(Ok((held, _))) => held,
         Some(Err(error)) => {

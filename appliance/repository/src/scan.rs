@@ -1,18 +1,16 @@
 //! What lies on the volumes, held against the ledger: the footers of all sealed segments, read
-//! several at a time, fill the index. Bound by one read for each segment: the footer and the
+//! several at a time, say which chunks there are. Bound by one read for each segment: the footer and the
 //! trailer behind it lie together.
 
 use crate::StoreError;
-use crate::core::locked;
-use crate::index::Index;
 use format::footer::Footer;
 use format::header::RepositoryId;
 use format::parity::Geometry;
 use format::record::Kind;
 use format::segment::Class;
 use format::trailer::Trailer;
-use format::{BLOCK, FormatError};
-use std::sync::Mutex;
+use format::{BLOCK, FormatError, Place};
+use model::ChunkId;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use warden::layout;
 use warden::storage::{Read, Storage};
@@ -68,12 +66,16 @@ pub(crate) struct Tail {
 /// A segment that can be used, and what does not matter yet.
 pub(crate) type Usable = (Held, Option<&'static str>);
 
-/// Reads the footers of `files` into `index`; what was found, in the order of `files`.
+/// Takes the chunks of a segment on a volume; called by several threads.
+pub(crate) type TakeChunks<'a> = &'a (dyn Fn(u8, &[(ChunkId, Place)]) + Sync);
+
+/// Reads the footers of `files` and shows their chunks to `take`; what was found, in the order of
+/// `files`.
 pub(crate) fn read_footers(
     storage: &dyn Storage,
     repository: RepositoryId,
     files: &[File],
-    index: &Mutex<Index>,
+    take: TakeChunks<'_>,
 ) -> Vec<Result<Usable, StoreError>> {
     let next = AtomicUsize::new(0);
     let work = || {
@@ -82,7 +84,7 @@ pub(crate) fn read_footers(
             let first = next.fetch_add(AT_ONCE, Ordering::Relaxed);
             let Some(some) = files.get(first..) else { return found };
             for (number, file) in (first..).zip(some.iter().take(AT_ONCE)) {
-                found.push((number, read_one(storage, repository, file, index)));
+                found.push((number, read_one(storage, repository, file, take)));
             }
         }
     };
@@ -102,7 +104,7 @@ fn read_one(
     storage: &dyn Storage,
     repository: RepositoryId,
     file: &File,
-    index: &Mutex<Index>,
+    take: TakeChunks<'_>,
 ) -> Result<Usable, StoreError> {
     let name = layout::sealed(file.volume, file.serial);
     let open = storage.open(&name).map_err(StoreError::io("opening", &*name))?;
@@ -114,10 +116,7 @@ fn read_one(
     let chunks = footer.entries.iter().filter(|entry| entry.kind == Kind::Chunk);
     let places: Vec<_> =
         chunks.filter_map(|entry| Some((entry.id, entry.place(file.serial)?))).collect();
-    let mut index = locked(index);
-    for (id, place) in &places {
-        index.insert(file.volume, id, *place);
-    }
+    take(file.volume, &places);
     let held = Held {
         volume: file.volume,
         class: footer.class,

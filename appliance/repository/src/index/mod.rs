@@ -4,6 +4,10 @@
 //! slots in use, so at most 46 bytes a chunk. The first 192 bits of a ChunkId stand for it; that
 //! two chunks share them is as unlikely as a broken hash, and a reader checks all 256.
 
+mod build;
+
+pub(crate) use build::Builder;
+
 use format::Place;
 use model::ChunkId;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -43,9 +47,21 @@ impl Shard {
         Some(at)
     }
 
+    /// Without chunks, with room for `count` and a tenth more.
+    fn with_room(count: usize) -> Self {
+        Self { slots: vec![FREE; roomy(count)], used: 0 }
+    }
+
+    /// Gives room back when a quarter of the slots is not used.
+    fn shrink(&mut self) {
+        if self.used * 4 < self.slots.len() * 3 {
+            self.rebuild(roomy(self.used), |_| true);
+        }
+    }
+
     fn insert(&mut self, slot: Slot) -> bool {
         if (self.used + 1) * 8 > self.slots.len() * 7 {
-            self.rebuild(self.slots.len() * 5 / 4 + 2, |_| true);
+            self.rebuild(roomy(self.slots.len()), |_| true);
         }
         let at = self.find(&slot.key).expect("there are free slots, see above");
         let absent = self.slots[at].place == 0;
@@ -65,6 +81,11 @@ impl Shard {
             self.used += 1;
         }
     }
+}
+
+/// A quarter more.
+fn roomy(count: usize) -> usize {
+    count * 5 / 4 + 2
 }
 
 /// Where a search for `key` begins among `slots`: the keyed hash is spread evenly by itself.

@@ -100,6 +100,9 @@ function showStatus(status) {
     ["Repository", [`${size(repository.free_bytes)} of ${size(repository.capacity_bytes)} free, `,
       `${size(repository.stored_bytes)} stored in ${repository.segments} segments, `,
       `${repository.points} recovery points, in `, element("code", {}, repository.path)]],
+    ["Read again", [verdict(repository.care.scrub.on_track, "on track", "behind"),
+      ` · ${share(repository.care.scrub)} within ${repository.care.scrub.goal_days} days`]],
+    ["Forecast", [repository.care.forecast?.text ?? "not known"]],
     ["vCenter", [verdict(vcenter.connected, "connected", "not connected"),
       ` · ${vcenter.full_name ?? ""} `, element("code", {}, vcenter.url),
       vcenter.error ? ` · ${vcenter.error}` : ""]],
@@ -110,6 +113,10 @@ function showStatus(status) {
   byId("status").replaceChildren(...rows.flatMap(([name, value]) =>
     [element("dt", {}, name), element("dd", {}, ...value)]));
   fill(byId("luns"), status.san.luns, lunRow, "No LUN is within reach.");
+}
+
+function share(scrub) {
+  return `${scrub.bytes_total ? Math.floor(100 * scrub.bytes_within / scrub.bytes_total) : 100} %`;
 }
 
 function lag(status) {

@@ -5,6 +5,9 @@
 //! not compile; [`ENDPOINTS`] lists them all for whoever walks the table.
 
 use crate::ledger::{ConsistencyQuery, InclusionQuery, Leaves, LeavesQuery, LedgerHead, Proof};
+use crate::maintenance::{
+    ExpiryPreview, Forecast, ForecastQuery, MaintenanceRequest, MaintenanceRun,
+};
 use crate::page::{Page, PageQuery};
 use crate::point::{
     DataRanges, DataRangesQuery, DeletionPreview, HoldRequest, LockExtension, LockTightening,
@@ -179,6 +182,16 @@ endpoints! {
         Nothing, LockTightening => 200 Protection;
     /// Holds a recovery point for a matter.
     HoldPoint: Post "/points/{point}/holds", Nothing, HoldRequest => 200 Protection;
+    /// Asks for a task of maintenance.
+    StartMaintenance: Post "/repository/maintenance",
+        Nothing, MaintenanceRequest => 202 MaintenanceRun;
+    /// One task of maintenance.
+    GetMaintenance: Get "/repository/maintenance/{number}",
+        Nothing, Nothing => 200 MaintenanceRun;
+    /// What an expiry by the configured rules would do now.
+    PreviewExpiry: Get "/repository/expiry", Nothing, Nothing => 200 ExpiryPreview;
+    /// When the repository is full.
+    GetForecast: Get "/repository/forecast", ForecastQuery, Nothing => 200 Forecast;
     /// The signed head of the ledger.
     GetLedgerHead: Get "/ledger/head", Nothing, Nothing => 200 LedgerHead;
     /// Leaves of the ledger, in order.

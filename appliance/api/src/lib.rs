@@ -11,6 +11,7 @@
 //! | [`vm`] | virtual machines and how their disks would be read |
 //! | [`run`] | runs, their progress and results |
 //! | [`point`] | recovery points, their disks, locks and files |
+//! | [`maintenance`] | scrub, expiry, compaction, the forecast |
 //! | [`ledger`] | the record: head, leaves, proofs |
 //! | [`status`] | how the appliance fares |
 //! | [`problem`] | RFC 9457 problem details |
@@ -23,6 +24,7 @@
 
 pub mod endpoint;
 pub mod ledger;
+pub mod maintenance;
 pub mod page;
 pub mod point;
 pub mod problem;
@@ -34,6 +36,11 @@ pub mod vm;
 pub use endpoint::{ENDPOINTS, Endpoint, EndpointInfo, Method, Nothing, Raw};
 pub use ledger::{
     ConsistencyQuery, InclusionQuery, LeafView, Leaves, LeavesQuery, LedgerHead, Proof,
+};
+pub use maintenance::{
+    CompactResult, ExpireResult, ExpiryPoint, ExpiryPreview, Forecast, ForecastQuery, Freed,
+    MaintenanceRequest, MaintenanceResult, MaintenanceRun, MaintenanceTask, QuarantinedSegment,
+    RepairedSegment, ScrubResult,
 };
 pub use page::{LIMIT_DEFAULT, LIMIT_MAX, Listed, Page, PageQuery};
 pub use point::{
@@ -47,6 +54,7 @@ pub use run::{
     RunsStarted, StepState, VerifyResult,
 };
 pub use status::{
-    Health, LunStatus, Reason, RepositoryStatus, SanStatus, Status, VcenterStatus, WardenStatus,
+    CareStatus, Health, LunStatus, Reason, RepositoryStatus, SanStatus, ScrubStatus, Status,
+    VcenterStatus, WardenStatus,
 };
 pub use vm::{Cbt, DiskTransport, PowerState, VmDisk, VmRef, VmSummary};

@@ -66,6 +66,10 @@ pub struct PointSummary {
     pub lock: Option<LockView>,
     /// The last verify run on it; `None`: none yet.
     pub verified: Option<Verification>,
+    /// Segments that it needs and that are damaged beyond repair: what lies in them cannot be
+    /// restored, all else can.
+    #[serde(default)]
+    pub lost_segments: Vec<u32>,
 }
 
 impl Listed for PointSummary {

@@ -1,11 +1,12 @@
 //! How the appliance fares, in one answer.
 
+use crate::maintenance::{Forecast, MaintenanceRun, QuarantinedSegment};
 use jiff::Timestamp;
 use model::NaaName;
 use serde::{Deserialize, Serialize};
 
 /// The appliance at one moment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     /// Version of the appliance's software.
     pub version: String,
@@ -53,7 +54,7 @@ pub struct Reason {
 }
 
 /// The repository's disks and content.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RepositoryStatus {
     /// Its folder on the appliance.
     pub path: String,
@@ -79,6 +80,55 @@ pub struct RepositoryStatus {
     /// Who seals, commits and deletes.
     #[serde(default)]
     pub warden: WardenStatus,
+    /// What is done so that it stays readable, and how it will fare.
+    #[serde(default)]
+    pub care: CareStatus,
+}
+
+/// How the repository is cared for.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CareStatus {
+    /// How much was read back lately.
+    pub scrub: ScrubStatus,
+    /// Segments that are damaged beyond repair, some at most.
+    pub quarantined: Vec<QuarantinedSegment>,
+    /// How many segments have damage beyond repair, listed or not.
+    pub quarantined_total: u64,
+    /// When it is full; `None`: it could not be said.
+    pub forecast: Option<Forecast>,
+    /// The newest task of each kind since the appliance was started.
+    pub tasks: Vec<MaintenanceRun>,
+    /// Keep rules are configured: recovery points expire by themselves.
+    pub expires: bool,
+}
+
+/// How much of the repository was read back lately. Times are of the retention clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScrubStatus {
+    /// Every byte is to be read again within so many days.
+    pub goal_days: u32,
+    /// Bytes of segments that were read within them, or sealed.
+    pub bytes_within: u64,
+    /// Bytes of all segments.
+    pub bytes_total: u64,
+    /// Bytes that no scrub has read since they were sealed.
+    pub bytes_never: u64,
+    /// When the segment that was read longest ago was read; `None` without segments.
+    pub oldest: Option<Timestamp>,
+    /// Segments with damage that is not repaired.
+    pub damaged: u64,
+    /// The goal is met.
+    pub on_track: bool,
+}
+
+impl ScrubStatus {
+    /// How much was read within the goal, in percent, rounded down; 100 without segments.
+    #[must_use]
+    pub fn percent_within(&self) -> u64 {
+        let hundredfold = u128::from(self.bytes_within) * 100;
+        let percent = hundredfold.checked_div(u128::from(self.bytes_total)).unwrap_or(100);
+        u64::try_from(percent).unwrap_or(u64::MAX)
+    }
 }
 
 /// The warden: the only part that seals, commits and deletes.

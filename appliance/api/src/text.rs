@@ -44,6 +44,27 @@ pub mod display {
     }
 }
 
+/// As [`display`], for a list.
+pub mod display_list {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error as _};
+    use std::{fmt::Display, str::FromStr};
+
+    /// Writes the values' texts.
+    pub fn serialize<T: Display, S: Serializer>(values: &[T], to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(values.iter().map(ToString::to_string))
+    }
+
+    /// Parses the values' texts.
+    pub fn deserialize<'de, T, D>(from: D) -> Result<Vec<T>, D::Error>
+    where
+        T: FromStr<Err: Display>,
+        D: Deserializer<'de>,
+    {
+        let texts = Vec::<String>::deserialize(from)?;
+        texts.iter().map(|text| text.parse().map_err(D::Error::custom)).collect()
+    }
+}
+
 /// As [`display`], for an optional value; combine with `#[serde(default)]`.
 pub mod display_option {
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};

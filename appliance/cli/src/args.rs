@@ -41,6 +41,9 @@ pub(crate) enum Command {
     /// Recovery points
     #[command(subcommand)]
     Point(Point),
+    /// What is stored: reading it again, making room, looking ahead
+    #[command(subcommand)]
+    Repository(Repository),
     /// The record of everything that happened to recovery points, and proofs over it
     #[command(subcommand)]
     Ledger(Ledger),
@@ -171,6 +174,36 @@ pub(crate) enum Lock {
         #[arg(long, value_name = "TIME")]
         until: Timestamp,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Repository {
+    /// Read what was read longest ago and repair what is damaged, now; waits for it
+    ///
+    /// The appliance does it by itself over the day. Backups go first. Exit status 1 when something
+    /// is damaged beyond repair.
+    Scrub {
+        /// Everything, not only what is due within a day
+        #[arg(long)]
+        all: bool,
+    },
+    /// When it will be full, if what comes in goes on
+    Forecast {
+        /// From what came in within so many days
+        #[arg(long, value_name = "WINDOW", value_parser = clap::value_parser!(u32).range(1..=3660))]
+        days: Option<u32>,
+        /// What if all that comes in were locked for so many days
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=36500))]
+        lock_days: Option<u32>,
+    },
+    /// Delete what the keep rules of the configuration do not want and no lock keeps
+    Expire {
+        /// Only show what would go, and what stays and why
+        #[arg(long)]
+        preview: bool,
+    },
+    /// Put together what is still needed of mostly dead segments, so that their space comes back
+    Compact,
 }
 
 #[derive(Debug, Subcommand)]

@@ -25,6 +25,8 @@ use std::path::{Path, PathBuf};
 const PIECE_BYTES: u64 = 32 << 20;
 /// Bytes read at once.
 const BUFFER_BYTES: usize = 1 << 20;
+/// How often a download that broke off is asked for its reason.
+const REASON_TRIES: usize = 3;
 /// Zero blocks of this size become holes: the block of common file systems.
 const BLOCK_BYTES: usize = 4096;
 
@@ -123,11 +125,11 @@ impl Restore<'_> {
         while offset < piece.end() {
             let left = usize::try_from(piece.end() - offset).unwrap_or(BUFFER_BYTES);
             let bytes = &mut buffer[..left.min(BUFFER_BYTES)];
-            from.read_exact(bytes).map_err(|source| Error::BrokenOff {
-                offset,
-                length: done.capacity_bytes,
-                source,
-            })?;
+            if let Err((got, source)) = fill(&mut from, bytes) {
+                let broken = Error::BrokenOff { offset, length: done.capacity_bytes, source };
+                let end = piece.end();
+                return Err(self.reason(offset + got, end).unwrap_or(broken));
+            }
             done.fetched_bytes += bytes.len() as u64;
             done.written_bytes += part.write_sparse(bytes, offset)?;
             offset += bytes.len() as u64;
@@ -139,6 +141,42 @@ impl Restore<'_> {
             Err(source) => Err(Error::BrokenOff { offset, length: done.capacity_bytes, source }),
         }
     }
+
+    /// Why a download breaks off somewhere from `offset` on: who asks for what cannot be read is
+    /// told. `None`: nothing is said, or it does not break any more.
+    fn reason(&self, mut offset: u64, end: u64) -> Option<Error> {
+        let mut buffer = vec![0; BUFFER_BYTES];
+        for _ in 0..REASON_TRIES {
+            let rest =
+                DiskRange { offset, length: end.checked_sub(offset).filter(|rest| *rest > 0)? };
+            let mut from = match self.client.disk(self.point, self.disk, rest) {
+                Ok(from) => from,
+                Err(refused @ Error::Refused(_)) => return Some(refused),
+                Err(_) => return None,
+            };
+            loop {
+                match fill(&mut from, &mut buffer) {
+                    Ok(()) => offset += BUFFER_BYTES as u64,
+                    Err((got, _)) => break offset += got,
+                }
+            }
+        }
+        None
+    }
+}
+
+/// Fills the buffer; an error comes with how many bytes it brought.
+fn fill(from: &mut impl Read, buffer: &mut [u8]) -> Result<(), (u64, std::io::Error)> {
+    let mut got = 0;
+    while got < buffer.len() {
+        match from.read(&mut buffer[got..]) {
+            Ok(0) => return Err((got as u64, std::io::ErrorKind::UnexpectedEof.into())),
+            Ok(count) => got += count,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err((got as u64, error)),
+        }
+    }
+    Ok(())
 }
 
 /// FILE.part; removed when it is dropped, unless it was published.

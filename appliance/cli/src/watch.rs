@@ -4,9 +4,9 @@
 use crate::client::Client;
 use crate::error::Error;
 use crate::output::Show;
-use crate::progress::Meter;
-use api::Run;
-use api::endpoint::GetRun;
+use crate::progress::{Meter, state_word};
+use api::endpoint::{GetMaintenance, GetRun};
+use api::{MaintenanceRun, Run, RunState};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -39,4 +39,28 @@ pub(crate) fn until_done(
         }
         sleep(INTERVAL);
     }
+}
+
+/// Returns a task of maintenance in its final state. The appliance goes on without us: 'holdfast
+/// status' has what became of it.
+pub(crate) fn until_maintained(
+    client: &Client,
+    show: Show,
+    name: &str,
+    mut run: MaintenanceRun,
+) -> Result<MaintenanceRun, Error> {
+    let mut meter = Meter::new(show, &[name.to_owned()]);
+    let mut misses = 0;
+    while !run.state.is_final() {
+        let step = if run.waits { "waits for a backup to end" } else { state_word(run.state) };
+        meter.advance(0, run.done_bytes, run.total_bytes, step, "");
+        sleep(INTERVAL);
+        match client.ask(GetMaintenance, &[&run.number.to_string()]) {
+            Ok(now) => (run, misses) = (now, 0),
+            Err(Error::Call { .. }) if misses < MISSES_MAX => misses += 1,
+            Err(error) => return Err(error),
+        }
+    }
+    meter.done(0, run.state == RunState::Succeeded, state_word(run.state));
+    Ok(run)
 }

@@ -275,3 +275,66 @@ fn the_ledger_is_checked_on_this_side() {
     let (status, problem) = tool.json(&since);
     assert_eq!((status, &problem["code"]), (1, &json!("not-proven")));
 }
+
+#[test]
+fn a_scrub_is_waited_for_and_what_is_lost_fails_it() {
+    let (_server, tool) = start();
+    let ran = tool.run(&["repository", "scrub"]);
+    assert_eq!(ran.status, 0, "{}", ran.err);
+    assert!(ran.out.contains("1.0 GiB in 2 segments read, 0 damaged"), "{}", ran.out);
+    let ran = tool.run(&["repository", "scrub", "--all"]);
+    assert_eq!(ran.status, 1);
+    assert!(ran.out.contains("segment 7: repaired, 3 blocks had been wrong"), "{}", ran.out);
+    let lost = format!(
+        "segment 9: DAMAGED BEYOND REPAIR (2 blocks more than the parity has); concerned: {}",
+        engine::points::SLOW_DELETE
+    );
+    assert!(ran.out.contains(&lost), "{}", ran.out);
+    let (status, run) = tool.json(&["repository", "scrub", "--all"]);
+    assert_eq!((status, &run["result"]["quarantined"][0]["segment"]), (1, &json!(9)));
+}
+
+#[test]
+fn what_is_lost_is_said_with_the_point_and_in_the_status() {
+    let (_server, tool) = start();
+    let shown = tool.run(&["point", "show", "b3"]);
+    assert!(shown.out.contains("segments 9, which are damaged beyond repair"), "{}", shown.out);
+    assert!(tool.run(&["point", "list"]).out.contains("LOST IN PART"));
+    assert!(!tool.run(&["point", "show", "a1"]).out.contains("damaged"));
+    let status = tool.run(&["status"]).out;
+    for part in [
+        "99 % read within 30 days, oldest 2026-04-30T00:00:00Z, BEHIND",
+        "segment 9: DAMAGED BEYOND REPAIR; concerned: b3b3",
+        "scrub at 2026-06-01T12:00:00Z (retention clock 2026-06-01T11:59:30Z): 1.0 GiB",
+        "by the keep rules",
+        "full in 77 days",
+    ] {
+        assert!(status.contains(part), "'{part}' is not in:\n{status}");
+    }
+}
+
+#[test]
+fn an_expiry_is_previewed_and_done() {
+    let (_server, tool) = start();
+    let ran = tool.run(&["repository", "expire", "--preview"]);
+    assert_eq!(ran.status, 0, "{}", ran.err);
+    assert!(ran.out.contains("goes") && ran.out.contains("stays: It is locked"), "{}", ran.out);
+    assert!(ran.out.contains("1 recovery points would go and give back 3.0 GiB"), "{}", ran.out);
+    let (status, preview) = tool.json(&["repository", "expire", "--preview"]);
+    assert_eq!((status, &preview["kept"][0]["id"]), (0, &json!(LOCKED.to_string())));
+    let (status, run) = tool.json(&["repository", "expire"]);
+    assert_eq!((status, &run["result"]["deleted"]), (0, &json!([FREE.to_string()])));
+}
+
+#[test]
+fn a_compaction_and_a_forecast_say_what_they_mean() {
+    let (_server, tool) = start();
+    let ran = tool.run(&["repository", "compact"]);
+    assert!(ran.out.contains("4 segments with 4.0 GiB became 1 with 1.0 GiB"), "{}", ran.out);
+    let ran = tool.run(&["repository", "forecast", "--days", "7", "--lock-days", "90"]);
+    assert!(ran.out.contains("locked for 90 days"), "{}", ran.out);
+    assert!(ran.out.contains("within 7 days"), "{}", ran.out);
+    let (status, forecast) = tool.json(&["repository", "forecast"]);
+    assert_eq!((status, &forecast["full_in_days"]), (0, &json!(77)));
+    assert_eq!(tool.run(&["repository", "forecast", "--days", "0"]).status, 2);
+}

@@ -1,10 +1,11 @@
 //! What the console needs from the rest of the appliance: one method for each endpoint.
 
 use api::{
-    ConsistencyQuery, DataRanges, DataRangesQuery, DeletionPreview, HoldRequest, InclusionQuery,
-    Leaves, LeavesQuery, LedgerHead, LockExtension, LockTightening, LockView, Page, PageQuery,
-    PointDetail, PointQuery, PointSummary, Problem, Proof, Protection, Run, RunRequest,
-    RunsStarted, Status, VmSummary,
+    ConsistencyQuery, DataRanges, DataRangesQuery, DeletionPreview, ExpiryPreview, Forecast,
+    ForecastQuery, HoldRequest, InclusionQuery, Leaves, LeavesQuery, LedgerHead, LockExtension,
+    LockTightening, LockView, MaintenanceRequest, MaintenanceRun, Page, PageQuery, PointDetail,
+    PointQuery, PointSummary, Problem, Proof, Protection, Run, RunRequest, RunsStarted, Status,
+    VmSummary,
 };
 use bytes::Bytes;
 use model::{DiskRange, ErrorKind, RecoveryPointId, RunId};
@@ -78,6 +79,23 @@ pub trait Engine: Send + Sync + 'static {
         id: RecoveryPointId,
         request: HoldRequest,
     ) -> impl Future<Output = EngineResult<Protection>> + Send;
+
+    /// Queues a task of maintenance.
+    fn start_maintenance(
+        &self,
+        request: MaintenanceRequest,
+    ) -> impl Future<Output = EngineResult<MaintenanceRun>> + Send;
+
+    /// One task of maintenance, by its number.
+    fn maintenance(&self, number: u64)
+    -> impl Future<Output = EngineResult<MaintenanceRun>> + Send;
+
+    /// What an expiry by the configured rules would do now.
+    fn preview_expiry(&self) -> impl Future<Output = EngineResult<ExpiryPreview>> + Send;
+
+    /// When the repository is full.
+    fn forecast(&self, query: ForecastQuery)
+    -> impl Future<Output = EngineResult<Forecast>> + Send;
 
     /// The signed head of the ledger.
     fn ledger_head(&self) -> impl Future<Output = EngineResult<LedgerHead>> + Send;

@@ -6,9 +6,10 @@ use crate::engine::{Engine, EngineResult};
 use crate::secret::Secret;
 use crate::{assets, auth, stream};
 use api::endpoint::{
-    DeletePoint, ExtendLock, GetDataRanges, GetDisk, GetFile, GetLedgerHead, GetPoint, GetRun,
-    GetStatus, HoldPoint, ListLeaves, ListPoints, ListRuns, ListVms, PreviewDeletion,
-    ProveConsistency, ProveInclusion, StartRuns, TightenLock, VerifyPoint,
+    DeletePoint, ExtendLock, GetDataRanges, GetDisk, GetFile, GetForecast, GetLedgerHead,
+    GetMaintenance, GetPoint, GetRun, GetStatus, HoldPoint, ListLeaves, ListPoints, ListRuns,
+    ListVms, PreviewDeletion, PreviewExpiry, ProveConsistency, ProveInclusion, StartMaintenance,
+    StartRuns, TightenLock, VerifyPoint,
 };
 use api::{Endpoint, EndpointInfo, Method, Nothing, Problem};
 use axum::Router;
@@ -73,6 +74,17 @@ fn endpoints<E: Engine>(limits: BodyLimits) -> Routes<E> {
         .json(HoldPoint, |engine: Arc<E>, call| async move {
             Ok(engine.hold_point(call.parameter("point")?, call.request).await?)
         })
+        .json(StartMaintenance, |engine: Arc<E>, call| async move {
+            Ok(engine.start_maintenance(call.request).await?)
+        })
+        .json(GetMaintenance, |engine: Arc<E>, call| async move {
+            Ok(engine.maintenance(call.parameter("number")?).await?)
+        })
+        .json(PreviewExpiry, |engine: Arc<E>, _| async move { Ok(engine.preview_expiry().await?) })
+        .json(
+            GetForecast,
+            |engine: Arc<E>, call| async move { Ok(engine.forecast(call.query).await?) },
+        )
         .json(GetLedgerHead, |engine: Arc<E>, _| async move { Ok(engine.ledger_head().await?) })
         .json(
             ListLeaves,
@@ -194,10 +206,11 @@ mod tests {
     use super::*;
     use crate::{Blob, Chunks, EngineError};
     use api::{
-        ConsistencyQuery, DataRanges, DataRangesQuery, DeletionPreview, ENDPOINTS, HoldRequest,
-        InclusionQuery, Leaves, LeavesQuery, LedgerHead, LockExtension, LockTightening, Page,
-        PageQuery, PointDetail, PointQuery, PointSummary, Proof, Protection, Run, RunRequest,
-        RunsStarted, Status, VmSummary,
+        ConsistencyQuery, DataRanges, DataRangesQuery, DeletionPreview, ENDPOINTS, ExpiryPreview,
+        Forecast, ForecastQuery, HoldRequest, InclusionQuery, Leaves, LeavesQuery, LedgerHead,
+        LockExtension, LockTightening, MaintenanceRequest, MaintenanceRun, Page, PageQuery,
+        PointDetail, PointQuery, PointSummary, Proof, Protection, Run, RunRequest, RunsStarted,
+        Status, VmSummary,
     };
     use model::{DiskRange, ErrorKind, RecoveryPointId, RunId};
 
@@ -231,6 +244,10 @@ mod tests {
         extend_lock(RecoveryPointId, LockExtension) -> Protection;
         tighten_lock(RecoveryPointId, LockTightening) -> Protection;
         hold_point(RecoveryPointId, HoldRequest) -> Protection;
+        start_maintenance(MaintenanceRequest) -> MaintenanceRun;
+        maintenance(u64) -> MaintenanceRun;
+        preview_expiry() -> ExpiryPreview;
+        forecast(ForecastQuery) -> Forecast;
         ledger_head() -> LedgerHead;
         leaves(LeavesQuery) -> Leaves;
         prove_inclusion(InclusionQuery) -> Proof;

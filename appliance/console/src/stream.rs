@@ -33,8 +33,10 @@ pub(crate) async fn disk<E: Engine>(
     let body = if call.method == Method::HEAD || range.is_empty() {
         Body::empty()
     } else {
-        let chunks = engine.read_disk(point, disk, range).await?;
-        exact(chunks, range.length, format!("disk {disk} of recovery point {point}"))
+        let mut chunks = engine.read_disk(point, disk, range).await?;
+        // What fails at its first byte is an answer with a reason, not a broken connection.
+        let first = chunks.recv().await.transpose()?;
+        exact(first, chunks, range.length, format!("disk {disk} of recovery point {point}"))
     };
     let mut response = octets(status, range.length, body);
     let headers = response.headers_mut();
@@ -56,7 +58,7 @@ pub(crate) async fn file<E: Engine>(
     let point: RecoveryPointId = call.parameter("point")?;
     let name: String = call.parameter("file")?;
     let Blob { length, chunks } = engine.file(point, name.clone()).await?;
-    let body = exact(chunks, length, format!("file {name:?} of recovery point {point}"));
+    let body = exact(None, chunks, length, format!("file {name:?} of recovery point {point}"));
     Ok(octets(StatusCode::OK, length, body))
 }
 
@@ -90,13 +92,15 @@ fn insert(headers: &mut HeaderMap, name: header::HeaderName, text: &str) {
     headers.insert(name, value);
 }
 
-fn exact(chunks: Chunks, length: u64, what: String) -> Body {
-    Body::new(Exact { chunks, left: length, what })
+fn exact(first: Option<Bytes>, chunks: Chunks, length: u64, what: String) -> Body {
+    Body::new(Exact { first, chunks, left: length, what })
 }
 
 /// A body that brings exactly the bytes promised or ends in an error, which makes the server
 /// break the connection: the client sees a body shorter than its `Content-Length`.
 struct Exact {
+    /// What was taken out of `chunks` already.
+    first: Option<Bytes>,
     chunks: Chunks,
     left: u64,
     /// For the log.
@@ -122,7 +126,10 @@ impl HttpBody for Exact {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let next = ready!(self.chunks.poll_recv(context));
+        let next = match self.first.take() {
+            Some(first) => Some(Ok(first)),
+            None => ready!(self.chunks.poll_recv(context)),
+        };
         let taken = match next {
             Some(Ok(bytes)) => self.take(bytes),
             Some(Err(error)) => Err(StreamError::Source(Box::new(error))),

@@ -211,6 +211,28 @@ fn a_defect_of_the_engine_is_an_answer_and_not_the_end() {
 }
 
 #[test]
+fn care_of_the_repository_is_asked_for_and_seen() {
+    let server = Server::start();
+    let asked = server.post_json("/api/v1/repository/maintenance", r#"{"task": "scrub-all"}"#);
+    assert_eq!((asked.status, &asked.json()["state"]), (202, &json!("queued")));
+    let path = format!("/api/v1/repository/maintenance/{}", asked.json()["number"]);
+    let run: api::MaintenanceRun = serde_json::from_slice(&server.get(&path).body).unwrap();
+    assert_eq!(run, engine::care::ended(1).unwrap());
+    for (body, field) in [(r#"{"task": "burn"}"#, "task"), (r#"{"tasks": 1}"#, "tasks")] {
+        let problem = server.post_json("/api/v1/repository/maintenance", body).problem();
+        assert_eq!((problem.status, problem.field.as_deref()), (400, Some(field)));
+    }
+    assert_eq!(server.get("/api/v1/repository/maintenance/99").status, 404);
+    assert_eq!(server.get("/api/v1/repository/maintenance/x").status, 400);
+    let preview: api::ExpiryPreview =
+        serde_json::from_slice(&server.get("/api/v1/repository/expiry").body).unwrap();
+    assert_eq!(preview, engine::care::preview());
+    let forecast = server.get("/api/v1/repository/forecast?window_days=7&lock_days=30").json();
+    assert_eq!(forecast["seen_seconds"], 7 * 24 * 3600);
+    assert_eq!(server.get("/api/v1/repository/forecast?days=7").status, 400);
+}
+
+#[test]
 fn every_type_survives_the_way() {
     let server = Server::start();
     let detail: api::PointDetail =

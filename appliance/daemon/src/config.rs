@@ -3,6 +3,7 @@
 //! `holdfastd --example` prints `holdfastd.toml`, which documents every key and its default; a
 //! test holds that text against these types.
 
+use crate::keep::Keep;
 use crate::secret_file::{self, SecretFileError};
 use serde::Deserialize;
 use std::net::SocketAddr;
@@ -22,6 +23,7 @@ pub(crate) struct Config {
     pub(crate) san: San,
     pub(crate) repository: Repository,
     pub(crate) lock: Lock,
+    pub(crate) keep: Option<Keep>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -83,6 +85,8 @@ pub(crate) struct Repository {
     pub(crate) immutable: bool,
     pub(crate) warden: Option<PathBuf>,
     pub(crate) encryption_key_file: Option<PathBuf>,
+    #[serde(default = "default_scrub_days")]
+    pub(crate) scrub_days: u32,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -117,6 +121,9 @@ fn default_segment() -> u64 {
 }
 fn default_level() -> i32 {
     1
+}
+fn default_scrub_days() -> u32 {
+    30
 }
 fn default_reserve() -> u64 {
     1024
@@ -197,6 +204,13 @@ impl Config {
                 &self.repository.zstd_level,
                 "must lie between 1 and 19",
             );
+        }
+        if !(1..=365).contains(&self.repository.scrub_days) {
+            let days = &self.repository.scrub_days;
+            return value("repository.scrub_days", days, "must lie between 1 and 365");
+        }
+        if let Some((key, wrong, reason)) = self.keep.and_then(|keep| keep.wrong()) {
+            return value(key, &wrong, reason);
         }
         self.check_lock()?;
         if self.user.is_some() && self.repository.warden.is_none() {
@@ -296,6 +310,11 @@ mod tests {
             ("max_days = 3660", "max_days = 40000", "lock.max_days"),
             ("# user = \"holdfast\"", "user = \"holdfast\"", "user"),
             ("\ndays = 30", "\ndayz = 30", "dayz"),
+            ("scrub_days = 30", "scrub_days = 0", "repository.scrub_days"),
+            ("scrub_days = 30", "scrub_days = 366", "repository.scrub_days"),
+            ("# [keep]", "[keep]", "keep"),
+            ("# [keep]", "[keep]\ndaily = 7\nutc_offset_minutes = 900", "keep.utc_offset_minutes"),
+            ("# [keep]", "[keep]\ndayly = 7", "dayly"),
             ("zstd_level = 1", "zstd_level = 77", "repository.zstd_level"),
             ("mode = \"governance\"", "mode = \"forever\"", "forever"),
             ("user = \"backup@vsphere.local\"", "", "user"),

@@ -5,6 +5,8 @@ mod clock;
 mod config;
 mod confine;
 mod engine;
+mod keep;
+mod maintenance;
 mod secret_file;
 mod secrets;
 mod start;

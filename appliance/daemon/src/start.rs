@@ -3,6 +3,7 @@
 use crate::clock;
 use crate::config::{Config, ConfigError};
 use crate::engine::Appliance;
+use crate::maintenance::{self, Maintenance};
 use crate::secret_file;
 use crate::secrets::{Secrets, recovery_file};
 use crate::watch::Watch;
@@ -54,6 +55,7 @@ pub(crate) async fn run(
     tokio::spawn(worker::sweeper(Arc::clone(&appliance)));
     tokio::spawn(worker::ticker(Arc::clone(&appliance)));
     tokio::spawn(worker::watcher(Arc::clone(&appliance)));
+    tokio::spawn(maintenance::worker(Arc::clone(&appliance)));
 
     let address = listener.local_addr().context("reading the console's own address")?;
     tracing::info!(%address, "console answers");
@@ -68,6 +70,7 @@ pub(crate) async fn run(
 }
 
 async fn stop_runs(appliance: &Appliance, work: tokio::task::JoinHandle<()>) {
+    appliance.maintenance.stop();
     appliance.registry.cancel_all();
     if timeout(STOP_MAX, appliance.turn.lock()).await.is_err() {
         tracing::warn!("a run did not end in time; its snapshot is removed at the next start");
@@ -108,6 +111,7 @@ fn build(
         turn: Mutex::default(),
         findings,
         warden: Watch::new(not_enforced),
+        maintenance: Maintenance::default(),
     });
     appliance.warden.look(&appliance.repository);
     Ok((appliance, backup_queue, verify_queue))

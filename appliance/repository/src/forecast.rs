@@ -57,6 +57,9 @@ pub struct Forecast {
     pub steady: u64,
     /// The moment it was asked for.
     pub now: RetentionTime,
+    /// Seconds that what came in was looked at: the window, or the age of a younger repository,
+    /// but a day at least.
+    pub seen_seconds: u64,
 }
 
 impl Forecast {
@@ -84,6 +87,7 @@ pub fn forecast(stored: &[Stored], question: &Question) -> Forecast {
         locked_full: intake.locked_full(locked.copied().collect(), question.usable),
         steady: intake.steady(),
         now,
+        seen_seconds: intake.span.unsigned_abs(),
     }
 }
 

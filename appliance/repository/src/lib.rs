@@ -32,6 +32,8 @@
 //! | `local` | the warden of development, in this process |
 //! | `catalog`, `index`, `core` | the replay, where chunks lie, what all share |
 //! | `delete`, `verify`, `reader` | removal, reading back, restore |
+//! | `scrub`, `repair`, `compact`, `preview` | care: reading again, mending, moving, expiry |
+//! | [`forecast`], `capacity` | when it is full |
 
 mod buffer;
 mod capacity;

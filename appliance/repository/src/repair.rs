@@ -44,6 +44,42 @@ pub struct Quarantine {
 }
 
 impl Repository {
+    /// Segments that are damaged beyond repair, up to `limit`, with the points that need them,
+    /// oldest first.
+    #[must_use]
+    pub fn quarantined(&self, limit: usize) -> Vec<(u32, Vec<RecoveryPointId>)> {
+        let catalog = locked(&self.inner.core.catalog);
+        let lost = catalog.state.segments().filter(|(_, segment)| segment.quarantined);
+        let concerned = |(serial, _)| {
+            let one: Runs = [serial].into_iter().collect();
+            (serial, catalog.state.reaching(&one).map(|(id, _)| id).collect())
+        };
+        lost.take(limit).map(concerned).collect()
+    }
+
+    /// Segments with damage that is not repaired and on which a repair has not given up.
+    #[must_use]
+    pub fn to_repair(&self) -> Vec<u32> {
+        let catalog = locked(&self.inner.core.catalog);
+        let open = catalog.state.segments();
+        open.filter(|(_, segment)| segment.distrusted && !segment.quarantined)
+            .map(|(serial, _)| serial)
+            .collect()
+    }
+
+    /// Segments that a point needs and in which there is damage that is not repaired; `true`:
+    /// beyond the parity, so that parts of the point cannot be restored.
+    #[must_use]
+    pub fn damage_below(&self, point: RecoveryPointId) -> Vec<(u32, bool)> {
+        let catalog = locked(&self.inner.core.catalog);
+        let Some(known) = catalog.state.point(point) else { return Vec::new() };
+        let damaged = catalog.state.segments().filter(|(_, segment)| segment.distrusted);
+        damaged
+            .filter(|(serial, _)| known.reach.contains(*serial))
+            .map(|(serial, segment)| (serial, segment.quarantined))
+            .collect()
+    }
+
     /// Examines a segment and repairs it where that is needed. A segment that is not on record
     /// (any more) is whole: nothing needs it.
     pub fn repair(&self, serial: u32) -> Result<Repair, StoreError> {

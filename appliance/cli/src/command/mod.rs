@@ -5,14 +5,16 @@ mod backup;
 mod ledger;
 mod lock;
 mod point;
+mod repository;
 mod run;
 mod status;
 mod vm;
 
-use crate::args::{Args, Backup, Command, Ledger, Lock, Point, Run, Vm};
+use crate::args::{Args, Backup, Command, Ledger, Lock, Point, Repository, Run, Vm};
 use crate::client::Client;
 use crate::error::Error;
 use crate::output::{Outcome, Show};
+use api::MaintenanceTask;
 use clap::CommandFactory;
 use clap_complete::Shell;
 
@@ -48,12 +50,27 @@ pub(crate) fn execute(args: &Args, show: Show) -> Result<Outcome, Error> {
         }
         Command::Point(Point::Delete { point, preview: true }) => lock::preview(client, &point.id),
         Command::Point(Point::Delete { point, .. }) => point::delete(client, &point.id),
+        Command::Repository(command) => repository_command(client, show, command),
         Command::Ledger(Ledger::Head { output }) => ledger::head(client, output.as_deref()),
         Command::Ledger(Ledger::List { from }) => ledger::list(client, *from),
         Command::Ledger(Ledger::Proof { leaf, since, key }) => {
             ledger::proof(client, *leaf, since.as_deref(), key.as_deref())
         }
     }
+}
+
+fn repository_command(client: &Client, show: Show, command: &Repository) -> Result<Outcome, Error> {
+    let task = match command {
+        Repository::Forecast { days, lock_days } => {
+            return repository::forecast(client, *days, *lock_days);
+        }
+        Repository::Expire { preview: true } => return repository::preview(client),
+        Repository::Expire { .. } => MaintenanceTask::Expire,
+        Repository::Scrub { all: true } => MaintenanceTask::ScrubAll,
+        Repository::Scrub { .. } => MaintenanceTask::Scrub,
+        Repository::Compact => MaintenanceTask::Compact,
+    };
+    repository::run(client, show, task)
 }
 
 fn completions(shell: Shell) -> Outcome {

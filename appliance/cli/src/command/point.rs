@@ -23,7 +23,10 @@ pub(crate) fn list(client: &Client, vm: Option<&str>) -> Result<Outcome, Error> 
         let (id, vm, created) = (point.id, point.vm.name.clone(), point.created);
         let read = format!("{}, {}", mode(point.mode), transport(point.transport));
         let (all, added) = (size(point.size_bytes), size(point.stored_new_bytes));
-        let (lock, verified) = (lock(point.lock.as_ref()), verified(point.verified.as_ref()));
+        let (lock, mut verified) = (lock(point.lock.as_ref()), verified(point.verified.as_ref()));
+        if !point.lost_segments.is_empty() {
+            verified = format!("LOST IN PART, {verified}");
+        }
         table.row([id.to_string(), vm, created.to_string(), read, all, added, lock, verified]);
     }
     Ok(Outcome::new(table.text(), &Page { items, next: None }))
@@ -116,6 +119,12 @@ fn text(point: &PointDetail) -> String {
         line("held for", &point.holds.join(", "));
     }
     line("verified", &verified(summary.verified.as_ref()));
+    if !summary.lost_segments.is_empty() {
+        let lost: Vec<String> = summary.lost_segments.iter().map(ToString::to_string).collect();
+        let lost = lost.join(", ");
+        line("lost", &format!("what lies in segments {lost}, which are damaged beyond repair"));
+        line("", "'point verify' lists it; everything else of the point can be restored");
+    }
     line("size", &size(summary.size_bytes));
     line("added", &size(summary.stored_new_bytes));
     line("run", &point.run.to_string());

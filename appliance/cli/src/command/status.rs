@@ -1,10 +1,11 @@
 //! `holdfast status`.
 
+use super::repository::{lost_line, summary};
 use crate::client::Client;
 use crate::error::Error;
 use crate::output::{Outcome, clean, size};
 use api::endpoint::GetStatus;
-use api::{Health, Status, WardenStatus};
+use api::{CareStatus, Health, Status, WardenStatus};
 use std::fmt::Write as _;
 
 /// `status`: succeeds when the appliance answers, whatever it says.
@@ -32,6 +33,7 @@ fn text(status: &Status) -> String {
     let (kept, bytes) = (store.kept_points, size(store.kept_bytes));
     line("", &format!("{kept} of the points are locked or held; they keep {bytes}"));
     line("", if store.encrypted { "encrypted" } else { "not encrypted" });
+    care(&store.care, &mut line);
     warden(&store.warden, &mut line);
     let vcenter = &status.vcenter;
     let connected = if vcenter.connected { "connected" } else { "not connected" };
@@ -52,6 +54,28 @@ fn text(status: &Status) -> String {
         line("", &format!("NOTHING IS RELEASED NOW: {doubt}"));
     }
     text
+}
+
+fn care(care: &CareStatus, line: &mut dyn FnMut(&str, &str)) {
+    let scrub = &care.scrub;
+    let (percent, days) = (scrub.percent_within(), scrub.goal_days);
+    let oldest = scrub.oldest.map_or("nothing is stored".into(), |at| format!("oldest {at}"));
+    let track = if scrub.on_track { "on track" } else { "BEHIND" };
+    line("scrub", &format!("{percent} % read within {days} days, {oldest}, {track}"));
+    if scrub.damaged > 0 {
+        line("", &format!("{} segments with damage that is not repaired", scrub.damaged));
+    }
+    for lost in &care.quarantined {
+        line("", &lost_line(lost));
+    }
+    for task in &care.tasks {
+        line("", &summary(task));
+    }
+    let expires = "by the keep rules, once their locks have ended";
+    line("expiry", if care.expires { expires } else { "none by itself: no keep rules" });
+    if let Some(forecast) = &care.forecast {
+        line("forecast", &forecast.text);
+    }
 }
 
 fn warden(warden: &WardenStatus, line: &mut dyn FnMut(&str, &str)) {

@@ -2,6 +2,7 @@
 //! places. Used by the tests of `console` and `cli` and by the example `demo-engine`.
 #![allow(dead_code, unreachable_pub, missing_docs, clippy::unwrap_used)]
 
+pub mod care;
 pub mod disks;
 pub mod points;
 pub mod record;
@@ -9,10 +10,11 @@ pub mod runs;
 pub mod vms;
 
 use api::{
-    ConsistencyQuery, DataRanges, DataRangesQuery, DeletionPreview, HoldRequest, InclusionQuery,
-    Leaves, LeavesQuery, LedgerHead, LockExtension, LockTightening, LockView, Page, PageQuery,
-    PointDetail, PointQuery, PointSummary, Proof, Protection, Run, RunKind, RunRequest,
-    RunsStarted, Status, VmSummary,
+    ConsistencyQuery, DataRanges, DataRangesQuery, DeletionPreview, ExpiryPreview, Forecast,
+    ForecastQuery, HoldRequest, InclusionQuery, Leaves, LeavesQuery, LedgerHead, LockExtension,
+    LockTightening, LockView, MaintenanceRequest, MaintenanceRun, Page, PageQuery, PointDetail,
+    PointQuery, PointSummary, Proof, Protection, Run, RunKind, RunRequest, RunsStarted, Status,
+    VmSummary,
 };
 use bytes::Bytes;
 use console::{Blob, Chunks, Engine, EngineError, EngineResult};
@@ -210,6 +212,22 @@ impl Engine for Scripted {
         point.holds.push(request.matter);
         let lock = point.summary.lock.unwrap_or_else(points::lock);
         Ok(Protection { lock, holds: point.holds.clone() })
+    }
+
+    async fn start_maintenance(&self, request: MaintenanceRequest) -> EngineResult<MaintenanceRun> {
+        Ok(care::queued(request.task))
+    }
+
+    async fn maintenance(&self, number: u64) -> EngineResult<MaintenanceRun> {
+        care::ended(number)
+    }
+
+    async fn preview_expiry(&self) -> EngineResult<ExpiryPreview> {
+        Ok(care::preview())
+    }
+
+    async fn forecast(&self, query: ForecastQuery) -> EngineResult<Forecast> {
+        Ok(care::forecast(query))
     }
 
     async fn ledger_head(&self) -> EngineResult<LedgerHead> {

@@ -59,6 +59,7 @@ fn point(
             consistency: Consistency::Crash,
             lock,
             verified,
+            lost_segments: if vm == 2 { vec![9] } else { Vec::new() },
         },
         server_uuid: vms::SERVER.into(),
         run: RunId([9; 16]),

@@ -81,6 +81,7 @@ pub fn status(points: u64) -> Status {
             kept_points: points,
             kept_bytes: 2_000_000_000_000,
             encrypted: false,
+            care: super::care::status(),
             warden: WardenStatus {
                 own_process: true,
                 answers: true,

@@ -1,5 +1,6 @@
 //! The appliance as the console sees it. Each endpoint has its room; this file joins them.
 
+mod care;
 mod disks;
 mod locks;
 mod points;
@@ -9,13 +10,15 @@ mod status;
 mod vms;
 
 use crate::config::Config;
+use crate::maintenance::Maintenance;
 use crate::watch::Watch;
 use crate::wire::fabric::Sessions;
 use crate::wire::hypervisor::Vcenter;
 use api::{
-    ConsistencyQuery, DataRanges, DataRangesQuery, DeletionPreview, HoldRequest, InclusionQuery,
-    Leaves, LeavesQuery, LedgerHead, LockExtension, LockTightening, Page, PageQuery, PointDetail,
-    PointQuery, PointSummary, Proof, Protection, Run, RunRequest, RunsStarted, Status, VmSummary,
+    ConsistencyQuery, DataRanges, DataRangesQuery, DeletionPreview, ExpiryPreview, Forecast,
+    ForecastQuery, HoldRequest, InclusionQuery, Leaves, LeavesQuery, LedgerHead, LockExtension,
+    LockTightening, MaintenanceRequest, MaintenanceRun, Page, PageQuery, PointDetail, PointQuery,
+    PointSummary, Proof, Protection, Run, RunRequest, RunsStarted, Status, VmSummary,
 };
 use console::{Blob, Chunks, Engine, EngineError, EngineResult};
 use jobs::ports::PortError;
@@ -43,6 +46,8 @@ pub(crate) struct Appliance {
     pub(crate) findings: Vec<String>,
     /// What is known of the warden.
     pub(crate) warden: Watch,
+    /// Care of the repository: what was asked for, what was done.
+    pub(crate) maintenance: Maintenance,
 }
 
 impl Engine for Appliance {
@@ -118,6 +123,23 @@ impl Engine for Appliance {
         self.find_point(id)?;
         let repository = self.repository.clone();
         blocking(move || locks::hold(&repository, id, &request.matter)).await
+    }
+
+    async fn start_maintenance(&self, request: MaintenanceRequest) -> EngineResult<MaintenanceRun> {
+        care::start(self, request)
+    }
+
+    async fn maintenance(&self, number: u64) -> EngineResult<MaintenanceRun> {
+        care::task(self, number)
+    }
+
+    async fn preview_expiry(&self) -> EngineResult<ExpiryPreview> {
+        tokio::task::block_in_place(|| care::preview(self))
+    }
+
+    async fn forecast(&self, query: ForecastQuery) -> EngineResult<Forecast> {
+        let repository = self.repository.clone();
+        blocking(move || care::forecast(&repository, query)).await
     }
 
     async fn ledger_head(&self) -> EngineResult<LedgerHead> {

@@ -33,7 +33,10 @@ pub(super) fn list(appliance: &Appliance, query: &PointQuery) -> EngineResult<Pa
     let whole = page.items.into_iter().map(|item| {
         let point = appliance.find_point(item.id)?;
         let record = record(&appliance.repository, item.id)?;
-        Ok(summary(&point, &record, now))
+        Ok(PointSummary {
+            lost_segments: lost(appliance, item.id),
+            ..summary(&point, &record, now)
+        })
     });
     Ok(Page { items: whole.collect::<EngineResult<_>>()?, next: page.next })
 }
@@ -43,8 +46,19 @@ fn record(repository: &Repository, id: RecoveryPointId) -> EngineResult<RunRecor
     match repository.file(id, RunRecord::FILE) {
         Ok(bytes) => Ok(RunRecord::parse(&bytes).unwrap_or_default()),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(RunRecord::default()),
+        // One point that has lost its record does not hide the others; it says what it has lost.
+        Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Gone) => {
+            tracing::warn!(point = %id, error = model::chain(&error), "the run's record is lost");
+            Ok(RunRecord::default())
+        }
         Err(error) => Err(from_store(&error)),
     }
+}
+
+/// Segments that it needs and that are damaged beyond repair.
+fn lost(appliance: &Appliance, id: RecoveryPointId) -> Vec<u32> {
+    let damaged = appliance.repository.damage_below(id);
+    damaged.into_iter().filter(|(_, beyond)| *beyond).map(|(serial, _)| serial).collect()
 }
 
 fn summary(point: &RecoveryPoint, record: &RunRecord, now: RetentionTime) -> PointSummary {
@@ -64,6 +78,7 @@ fn summary(point: &RecoveryPoint, record: &RunRecord, now: RetentionTime) -> Poi
             at: text::wall(verified.at),
             intact: verified.damage == 0,
         }),
+        lost_segments: Vec::new(),
     }
 }
 
@@ -79,8 +94,9 @@ pub(super) fn detail(appliance: &Appliance, id: RecoveryPointId) -> EngineResult
     let record = record(&appliance.repository, id)?;
     let protection = appliance.repository.protection(id).map_err(|error| from_store(&error))?;
     let files = manifest.files.iter().filter(|file| file.name != RunRecord::FILE);
+    let bare = summary(&point, &record, appliance.repository.clock().value);
     Ok(PointDetail {
-        summary: summary(&point, &record, appliance.repository.clock().value),
+        summary: PointSummary { lost_segments: lost(appliance, id), ..bare },
         server_uuid: point.vm.server_uuid.clone(),
         run: point.run,
         previous: record.previous,

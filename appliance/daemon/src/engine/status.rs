@@ -1,8 +1,9 @@
 //! How the appliance fares, from what is known already: no peer is asked.
 
-use super::{Appliance, from_store};
+use super::{Appliance, care, from_store};
 use crate::clock;
 use crate::wire::fabric::Seen;
+use crate::wire::store;
 use api::{
     Health, LunStatus, Reason, RepositoryStatus, SanStatus, Status, VcenterStatus, WardenStatus,
     text,
@@ -80,6 +81,7 @@ pub(super) fn status(appliance: &Appliance) -> EngineResult<Status> {
     for finding in &appliance.findings {
         add("start", finding.clone(), "See the daemon's log of its start.");
     }
+    reasons.extend(care::reasons(&repository.care));
     Ok(Status {
         version: env!("CARGO_PKG_VERSION").into(),
         state: if reasons.is_empty() { Health::Ok } else { Health::Degraded },
@@ -102,7 +104,8 @@ fn told(status: &warden::wire::Status) -> Vec<(&'static str, String)> {
         .map(|why| ("warden-stopped", format!("The warden takes nothing more: {why}")));
     let damaged = status.found.damaged.iter().filter(|found| !found.path.contains("segments/"));
     let damaged = damaged.map(|found| ("warden-found", format!("{}: {}", found.path, found.what)));
-    stopped.chain(damaged).collect()
+    let more = store::warden_findings(&status.found).into_iter().map(|text| ("warden-found", text));
+    stopped.chain(damaged).chain(more).collect()
 }
 
 fn warden_status(appliance: &Appliance) -> WardenStatus {
@@ -134,6 +137,7 @@ fn repository_status(appliance: &Appliance) -> EngineResult<RepositoryStatus> {
         kept_bytes: kept.bytes,
         encrypted: appliance.repository.is_encrypted(),
         warden: warden_status(appliance),
+        care: care::status(appliance),
     })
 }
 

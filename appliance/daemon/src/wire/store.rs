@@ -12,6 +12,7 @@ use repository::{
     DiskWriter, KeyEncryptionKey, Lock, LockBounds, Options, ParentDisk, PointWriter, Recovery,
     Repository, StoreError,
 };
+use warden::found::Found;
 
 /// Bytes of a grid cell.
 const CHUNK: u32 = 1 << 20;
@@ -46,8 +47,13 @@ impl Store for Locked {
             tracing::warn!(point = %point.id, "the previous point is damaged; reading in full");
             return Ok(None);
         }
+        let damaged = self.repository.damage_below(point.id);
+        if !damaged.is_empty() {
+            tracing::warn!(point = %point.id, ?damaged, "it needs damaged segments; reading in full");
+            return Ok(None);
+        }
         let manifest = match self.repository.point(point.id) {
-            Err(error) if error.kind() == ErrorKind::Corrupt => {
+            Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Gone) => {
                 let error = model::chain(&error);
                 tracing::warn!(point = %point.id, error, "the previous point cannot be read");
                 return Ok(None);
@@ -173,6 +179,22 @@ pub(crate) fn findings(recovery: &Recovery) -> Vec<String> {
         found.push(format!("Files that are not the repository's lie in it: {names}"));
     }
     found
+}
+
+/// What the warden found when it opened the ledger, and nobody else can see.
+pub(crate) fn warden_findings(found: &Found) -> Vec<String> {
+    let mut told = Vec::new();
+    if found.torn_bytes > 0 {
+        told.push(format!(
+            "{} bytes behind the last whole leaf of the ledger were torn, as by a power cut; \
+             nobody had been promised them, and they were moved aside.",
+            found.torn_bytes
+        ));
+    }
+    if found.signer_changed {
+        told.push("Another box kept the ledger before; this one signs from now on.".into());
+    }
+    told
 }
 
 /// Reads a whole point and compares; the run's progress moves along.

@@ -14,6 +14,7 @@ mod full_disk;
 mod identity;
 mod memory;
 mod repository;
+mod rot;
 mod site;
 mod two_users;
 mod vcenter;

@@ -9,18 +9,18 @@ use lab::{Daemon, Lab, LabSpec, Layout, VmSpec, Warden};
 use std::path::{Path, PathBuf};
 
 /// The fields are dropped in this order.
-struct Two {
-    site: Site,
-    warden: Warden,
+pub struct Two {
+    pub site: Site,
+    pub warden: Warden,
 }
 
 /// `None`, and said so, when this machine or user cannot.
-fn start(test: &str) -> Option<Two> {
+pub fn start(test: &str) -> Option<Two> {
     let vms = vec![VmSpec { name: VM.into(), disks: vec![guest(96)] }];
     let spec = LabSpec { lun_bytes: 2 << 30, layout: Layout::Fragmented, vms };
     let lab = Lab::start(&spec).unwrap();
     if let Some(why) = Warden::impossible_in(lab.directory()) {
-        println!("SKIPPED: two_users::{test}: {why}");
+        println!("SKIPPED: faults::{test}: {why}");
         return None;
     }
     let mut config = lab.daemon_config().unwrap();

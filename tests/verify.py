@@ -11,8 +11,7 @@ so that neither the text nor the appliance is its own judge. It only reads. Byte
 become findings, never a traceback; nothing is allocated by a length that was not checked. It needs
 Python 3.11 and, from PyPI, blake3, PyNaCl and zstandard.
 
-What it does not do: it repairs nothing and does not compute the parity. Whether parity can be
-relied upon is judged by the table of checksums, which covers it.
+What it does not do: it repairs nothing. The parity is computed anew and compared.
 
 Exit code: 0 all right, 1 damage found, 2 it cannot be checked (or a wrong call).
 """

@@ -9,6 +9,7 @@ from blake3 import blake3
 
 from .basics import (BLOCK, MIB, SEGMENT_MAX, Damage, File, Report, need, round_up, sealed_block,
                      zeros)
+from .parity import zone_parity, zones
 from .records import (ENTRY, FOOTER, KIND_NAMES, KINDS_OF_CLASS, RECORD, Footer, Geometry, Header,
                       check_record, protected_of)
 from .runs import runs_of
@@ -224,12 +225,21 @@ class SegmentCheck:
         for first, last in runs_of(wrong):
             self.add(f"not what the table of checksums says ({geometry.part(first * BLOCK)})",
                      f", block {first}" if first == last else f", blocks {first}-{last}")
+        if not wrong and size == geometry.file:
+            self._try(self._parity)
         if not self.footer:
             return False
         whole = hasher.digest() == self.footer.hash
         if not whole:
             self.add("the data has not the hash of the footer")
         return whole
+
+    def _parity(self):
+        """Where all checksums are right, the parity must be what follows from the data."""
+        for at, length, parity_at in zones(self.geometry.protected, self.geometry.parity_at):
+            expected = zone_parity(self.file.read(at, length))
+            need(self.file.read(parity_at, len(expected)) == expected,
+                 f"the parity of the zone at {at} is not what follows from the data")
 
     def _blocks(self, begin, end, table, hasher=None):
         """The blocks of a range that are not what the table says; hashes the data along."""

@@ -57,6 +57,7 @@ pub(crate) fn content(number: u8) -> Vec<u8> {
 impl Corpus {
     /// Three points of a VM (the second two incremental), the third one held, a fourth deleted.
     pub(crate) fn build(dir: &Path, encrypted: bool) -> Self {
+        let _alone = crate::tool::sealing();
         let mut corpus = Self::create(dir, encrypted);
         let full: Image = (0..12).map(|n| (n * 25, u8::try_from(n + 1).unwrap())).collect();
         let mut second = full.clone();

@@ -4,7 +4,9 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout)] // a test stops at what it did not expect
 
 mod corpus;
-#[path = "../tool/mod.rs"]
+mod damage;
+mod history;
+mod past;
 #[allow(dead_code)] // the other tests need the rest
 mod tool;
 

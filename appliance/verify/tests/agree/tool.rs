@@ -4,7 +4,22 @@ use serde_json::Value;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+/// A process that is being started holds, for an instant, every file that this one has open, and
+/// the warden seals none that somebody can write to. So nothing is started while a repository is
+/// made.
+static STARTING: RwLock<()> = RwLock::new(());
+
+/// While this lives, no program is started.
+pub(crate) fn sealing() -> RwLockWriteGuard<'static, ()> {
+    STARTING.write().unwrap()
+}
+
+fn starting() -> RwLockReadGuard<'static, ()> {
+    STARTING.read().unwrap()
+}
 
 /// A verifier.
 #[derive(Clone)]
@@ -39,7 +54,13 @@ impl Tool {
     pub(crate) fn run(&self, arguments: &[&dyn AsRef<OsStr>]) -> Said {
         let mut command = Command::new(&self.program);
         command.args(&self.before).env("PYTHONPYCACHEPREFIX", env!("CARGO_TARGET_TMPDIR"));
-        let output = command.args(arguments.iter().map(AsRef::as_ref)).output().unwrap();
+        command.args(arguments.iter().map(AsRef::as_ref));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = {
+            let _nobody_seals = starting();
+            command.spawn().unwrap()
+        };
+        let output = child.wait_with_output().unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let code = output.status.code().unwrap_or(-1);
         Said { code, out: text(&output.stdout), err: text(&output.stderr) }

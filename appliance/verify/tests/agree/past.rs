@@ -1,15 +1,8 @@
 //! Both verifiers on a repository with a past, made by the real store, and on damaged copies of it.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout)] // a test stops at what it did not expect
-
-mod damage;
-mod history;
-#[path = "../tool/mod.rs"]
-#[allow(dead_code)] // the other tests need the rest
-mod tool;
-
-use damage::Damage;
-use history::{History, KEY};
+use crate::damage::{self, Damage};
+use crate::history::{History, KEY};
+use crate::tool::{self, Tool, copy, essence, key_file, ours, sealing, second};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,7 +10,6 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use tempfile::TempDir;
-use tool::{Tool, copy, essence, key_file, ours, second};
 
 /// A repository of each kind, never changed; tests damage copies.
 struct Corpus {
@@ -29,12 +21,11 @@ struct Corpus {
     key: Option<PathBuf>,
 }
 
-/// Made before any test starts a program: a process that is being started holds, for an instant,
-/// every file that this one has open, and the warden seals none that somebody can write to.
 static CORPORA: LazyLock<[Corpus; 2]> = LazyLock::new(|| [false, true].map(Corpus::build));
 
 impl Corpus {
     fn build(encrypted: bool) -> Self {
+        let _alone = sealing();
         let temp = tempfile::tempdir().unwrap();
         let mut history = History::build(temp.path(), encrypted);
         let whole = temp.path().join("whole");

@@ -93,6 +93,7 @@ pub(crate) fn all(history: &History) -> Vec<Damage> {
     for (class, target) in [("data", &data), ("metadata", &metadata)] {
         parts(&mut list, class, target);
     }
+    wrong_parity(&mut list, &data);
     files(&mut list, &data, &metadata);
     repository(&mut list);
     volumes(&mut list);
@@ -127,6 +128,30 @@ fn parts(list: &mut List, class: &str, target: &Target) {
     if padding < target.geometry.protected_length() {
         bits("behind the footer", &[padding]);
     }
+}
+
+/// Parity that is wrong although every checksum above it says that it is right.
+fn wrong_parity(list: &mut List, target: &Target) {
+    let (serial, trailer) = (target.serial, target.trailer);
+    list.add("parity, with right checksums", move |dir| {
+        change(&segment(dir, serial), |bytes| {
+            let geometry = trailer.geometry;
+            let whole = |at: u64| usize::try_from(at).unwrap();
+            let parity = whole(geometry.parity_offset());
+            bytes[parity + 9] ^= 1;
+            let crc = crc32fast::hash(&bytes[parity..parity + BLOCK]).to_le_bytes();
+            let number = geometry.entry(parity as u64).unwrap();
+            let length = whole(geometry.table_length());
+            let mut right = trailer;
+            for table in geometry.tables().map(whole) {
+                bytes[table + 4 * number..][..4].copy_from_slice(&crc);
+                right.table_hash = *blake3::hash(&bytes[table..table + length]).as_bytes();
+            }
+            for at in geometry.trailers().map(whole) {
+                bytes[at..at + BLOCK].copy_from_slice(&right.encode());
+            }
+        });
+    });
 }
 
 fn records(list: &mut List, data: &Target, metadata: &Target) {

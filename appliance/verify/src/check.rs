@@ -4,7 +4,7 @@ use crate::VerifyError;
 use crate::keys::Unlocked;
 use crate::ledger::{LedgerCheck, SignedHead};
 use crate::map::Walker;
-use crate::point::PointCheck;
+use crate::point::{Groups, PointCheck};
 use crate::report::{Findings, PointReport, Report};
 use crate::repository::Repository;
 use crate::segment::{Bad, Checker, SegmentCheck};
@@ -161,9 +161,10 @@ fn points(
     let mut store = Store::new(repository, &ledger.state, unlocked)?;
     let known = Known { checks, full };
     let mut walker = Walker::new(!full);
-    for point in &ledger.state.points {
+    let groups = Groups::new(&store, checks, unlocked);
+    for point in ledger.state.points() {
         let mut check = PointCheck::new(point, findings);
-        check.by_segments(&store, checks, unlocked);
+        check.by_segments(&groups, unlocked.keys.is_some());
         if unlocked.keys.is_some() {
             check.by_content(&mut store, &mut walker, &known);
         }

@@ -7,7 +7,7 @@ use crate::keys::Unlocked;
 use crate::map::{Grid, HoleFound, Visit, Walker};
 use crate::point::manifest;
 use crate::report::{Damage, Findings};
-use crate::state::Point;
+use crate::state::{Point, State};
 use crate::store::{Record, Store};
 use std::fs::{self, File};
 use std::io;
@@ -59,7 +59,7 @@ pub fn extract(
     }
     let keys = unlocked.keys.clone();
     let keys = keys.ok_or_else(|| VerifyError::refused("encrypted: --key-file is needed"))?;
-    let point = the_point(&ledger.state.points, options.point)?;
+    let point = the_point(&ledger.state, options.point)?;
     let mut store = Store::new(&repository, &ledger.state, &unlocked)?;
     let manifest = manifest(&mut store, point)?;
     let disk = manifest.disks.get(options.disk).ok_or_else(|| {
@@ -83,10 +83,10 @@ pub fn extract(
     written
 }
 
-fn the_point<'a>(points: &'a [Point], begins: &str) -> Result<&'a Point, VerifyError> {
+fn the_point<'a>(state: &'a State, begins: &str) -> Result<&'a Point, VerifyError> {
     let begins = begins.to_ascii_lowercase();
     let found: Vec<&Point> =
-        points.iter().filter(|point| point.id.to_string().starts_with(&begins)).collect();
+        state.points().filter(|point| point.id.to_string().starts_with(&begins)).collect();
     match found[..] {
         [point] => Ok(point),
         _ => Err(VerifyError::refused(format!("{} points begin with '{begins}'", found.len()))),

@@ -13,6 +13,36 @@ use format::record::Kind;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+/// Segments that must exist, by what is known of them.
+pub(crate) struct Groups {
+    live: Runs,
+    missing: Runs,
+    /// Their key is lost.
+    locked: Runs,
+    /// Here, and with a damaged record.
+    hurt: Runs,
+}
+
+impl Groups {
+    pub(crate) fn new(
+        store: &Store<'_>,
+        checks: &BTreeMap<u32, Checked>,
+        unlocked: &Unlocked,
+    ) -> Self {
+        let of =
+            |wanted: &dyn Fn(u32) -> bool| checks.keys().copied().filter(|s| wanted(*s)).collect();
+        let here = |serial: u32| store.repository.segments.contains_key(&serial);
+        let epoch = |serial: u32| store.state.segments.get(&serial).map_or(0, |leaf| leaf.epoch);
+        let bad = |serial: u32| checks.get(&serial).is_some_and(|check| !check.bad.is_empty());
+        Self {
+            live: of(&|_| true),
+            missing: of(&|serial| !here(serial)),
+            locked: of(&|serial| unlocked.lost.contains(&epoch(serial))),
+            hurt: of(&|serial| here(serial) && bad(serial)),
+        }
+    }
+}
+
 /// The check of one point.
 pub(crate) struct PointCheck<'a> {
     point: &'a Point,
@@ -71,29 +101,20 @@ impl<'a> PointCheck<'a> {
     }
 
     /// By the segments that the ledger says it needs, which takes no key.
-    pub(crate) fn by_segments(
-        &mut self,
-        store: &Store<'_>,
-        checks: &BTreeMap<u32, Checked>,
-        unlocked: &Unlocked,
-    ) {
+    pub(crate) fn by_segments(&mut self, groups: &Groups, keys: bool) {
         let reach = &self.point.reach;
-        let live: Runs = checks.keys().copied().filter(|s| reach.contains(*s)).collect();
-        let of = |wanted: &dyn Fn(u32) -> bool| live.serials().filter(|s| wanted(*s)).collect();
-        let leaf = |serial| store.state.segments.get(&serial);
-        let missing: Runs = of(&|s| !store.repository.segments.contains_key(&s));
-        let locked: Runs = of(&|s| leaf(s).is_some_and(|leaf| unlocked.lost.contains(&leaf.epoch)));
-        let hurt: Runs = of(&|s| checks.get(&s).is_some_and(|check| !check.bad.is_empty()));
+        let both = |one: &Runs| reach.without(&reach.without(one));
+        let (missing, hurt) = (both(&groups.missing), both(&groups.hurt));
         let told = [
-            (reach.without(&live), "which the ledger does not have"),
-            (missing.clone(), "which are missing"),
-            (locked, "whose keys are lost"),
+            (reach.without(&groups.live), "which the ledger does not have"),
+            (missing, "which are missing"),
+            (both(&groups.locked), "whose keys are lost"),
         ];
         for (runs, why) in told {
             self.lost_unless_empty(&runs, why);
         }
-        if unlocked.keys.is_none() {
-            self.lost_unless_empty(&hurt.without(&missing), "which are damaged");
+        if !keys {
+            self.lost_unless_empty(&hurt, "which are damaged");
         }
     }
 

@@ -10,7 +10,7 @@ use ::ledger::{Event, Leaf, Runs, Vkey};
 use format::manifest::RecordRef;
 use format::{Place, SEGMENT_MAX};
 use model::{ChunkId, LockMode, RecoveryPointId, RetentionTime, RunId};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Runs of serials in the reaches of all points; more do not fit in memory.
 const RUNS_KEPT: usize = 20_000_000;
@@ -35,8 +35,12 @@ pub(crate) struct Point {
 pub(crate) struct State {
     clock: Option<RetentionTime>,
     pub(crate) signer: Option<Vkey>,
-    /// In the order of their commits.
-    pub(crate) points: Vec<Point>,
+    /// By the numbers of their commit leaves, so in the order of their commits.
+    points: BTreeMap<u64, Point>,
+    /// The commit leaf of each point.
+    committed: HashMap<RecoveryPointId, u64>,
+    /// Runs in the reaches of all points.
+    kept: usize,
     pub(crate) segments: BTreeMap<u32, Segment>,
     /// Epochs of keys, with the BLAKE3 of each file.
     pub(crate) keys: BTreeMap<u32, [u8; 32]>,
@@ -44,7 +48,8 @@ pub(crate) struct State {
     officers: BTreeMap<String, BTreeSet<Right>>,
     overrides_off: bool,
     compacted: Vec<(Runs, Runs)>,
-    removed: Runs,
+    /// Serials that were deleted: the first of each run, and its last.
+    removed: BTreeMap<u32, u32>,
     pending: BTreeMap<RecoveryPointId, (Runs, Runs)>,
     odd: Vec<String>,
 }
@@ -112,6 +117,18 @@ fn decode(number: u64, data: &[u8]) -> Result<Leaf, Wrong> {
     Leaf::decode(number, data).map_err(|error| Wrong::Damage(error.into()))
 }
 
+/// There is no segment 0.
+fn names_serial_zero(event: &Event) -> bool {
+    let zero = |runs: &Runs| runs.contains(0);
+    match event {
+        Event::Reach { add, drop, .. } => zero(add) || zero(drop),
+        Event::Commit(commit) => zero(&commit.reach.add) || zero(&commit.reach.drop),
+        Event::Compact { from, to } => zero(from) || zero(to),
+        Event::Delete { segments, .. } => zero(segments),
+        _ => false,
+    }
+}
+
 impl State {
     pub(crate) fn new() -> Self {
         Self { volumes: BTreeSet::from([0]), ..Self::default() }
@@ -130,13 +147,12 @@ impl State {
         Damage::unless(leaf.clock.0 >= 0, "a retention clock before its beginning")?;
         let backwards = self.clock.is_some_and(|clock| leaf.clock < clock);
         self.clock = self.clock.max(Some(leaf.clock));
-        self.effect(leaf.event, repository)?;
+        self.effect(number, leaf.event, repository)?;
         if backwards {
             let clock = leaf.clock.0;
             return Err(Damage(format!("the retention clock goes back to {clock}")).into());
         }
-        let kept: usize = self.points.iter().map(|point| point.reach.as_slice().len()).sum();
-        if kept > RUNS_KEPT {
+        if self.kept > RUNS_KEPT {
             let problem = "the points reach more runs of segments than fit in memory";
             return Err(Wrong::Unknown(problem.into()));
         }
@@ -159,12 +175,18 @@ impl State {
         self.clock.unwrap_or_default()
     }
 
+    /// The points that exist, in the order of their commits.
+    pub(crate) fn points(&self) -> impl Iterator<Item = &Point> {
+        self.points.values()
+    }
+
     fn point(&mut self, id: RecoveryPointId) -> Result<&mut Point, Damage> {
-        let point = self.points.iter_mut().find(|point| point.id == id);
+        let point = self.committed.get(&id).and_then(|leaf| self.points.get_mut(leaf));
         point.ok_or_else(|| Damage(format!("there is no point {id}")))
     }
 
-    fn effect(&mut self, event: Event, own: &[u8; 16]) -> Result<(), Damage> {
+    fn effect(&mut self, number: u64, event: Event, own: &[u8; 16]) -> Result<(), Damage> {
+        Damage::unless(!names_serial_zero(&event), "runs of serials that begin with 0")?;
         match event {
             Event::Created { repository, signer, .. } => {
                 self.signer = Some(signer.parse()?);
@@ -188,15 +210,16 @@ impl State {
                 let waiting = self.pending.entry(point).or_default();
                 *waiting = (waiting.0.union(&add), waiting.1.union(&drop));
             }
-            Event::Commit(commit) => self.commit(*commit)?,
+            Event::Commit(commit) => self.commit(number, *commit)?,
             Event::Compact { from, to } => self.compact(from, &to),
             Event::Delete { points, segments, keys } => {
                 for id in points {
                     self.delete(id.0)?;
                 }
-                self.keys.retain(|epoch, _| !keys.contains(epoch));
-                self.segments.retain(|serial, _| !segments.contains(*serial));
-                self.removed = self.removed.union(&segments);
+                for epoch in keys {
+                    self.keys.remove(&epoch);
+                }
+                self.remove(&segments);
             }
             lock => self.lock(lock)?,
         }
@@ -257,13 +280,13 @@ impl State {
         let seal = segment.seal.parse::<ChunkId>().is_ok();
         let lawful = class && seal && serial != 0 && segment.bytes <= SEGMENT_MAX;
         Damage::unless(lawful, "a segment with a class, seal, serial or length that is none")?;
-        let before = self.segments.contains_key(&serial) || self.removed.contains(serial);
+        let before = self.segments.contains_key(&serial) || self.was_removed(serial);
         self.odd_unless(!before, || format!("segment {serial} was there before"));
         self.segments.insert(serial, segment);
         Ok(())
     }
 
-    fn commit(&mut self, commit: Commit) -> Result<(), Damage> {
+    fn commit(&mut self, number: u64, commit: Commit) -> Result<(), Damage> {
         let Commit { point, run, vm, chunk_size, manifest, reach, lock, .. } = commit;
         let (add, drop) = self.pending.remove(&point).unwrap_or_default();
         let base = match reach.base {
@@ -271,19 +294,49 @@ impl State {
             None => Runs::new(),
         };
         let reach = base.without(&drop.union(&reach.drop)).union(&add.union(&reach.add));
-        Damage::unless(self.points.iter().all(|p| p.id != point), "a point that exists already")?;
+        Damage::unless(!self.committed.contains_key(&point), "a point that exists already")?;
         let id = manifest.id.parse::<ChunkId>().map_err(|_| Damage::new("an id that is none"))?;
         let manifest = RecordRef { id, place: Place::from_bits(manifest.place)? };
         let (mode, until) = (lock.mode, lock.until);
         let (vm, holds) = (vm.name, BTreeSet::new());
+        self.kept += reach.as_slice().len();
+        self.committed.insert(point, number);
         let point = Point { id: point, run, vm, chunk_size, manifest, reach, mode, until, holds };
-        self.points.push(point);
+        self.points.insert(number, point);
         Ok(())
+    }
+
+    /// Forgets segments. Costs as much as there are of them, however long the runs.
+    fn remove(&mut self, segments: &Runs) {
+        for &(first, last) in segments.as_slice() {
+            let here: Vec<u32> = self.segments.range(first..=last).map(|(s, _)| *s).collect();
+            for serial in here {
+                self.segments.remove(&serial);
+            }
+            let (mut begin, mut end) = (first, last);
+            while let Some((other, its)) = self.removed_near(begin, end) {
+                (begin, end) = (begin.min(other), end.max(its));
+                self.removed.remove(&other);
+            }
+            self.removed.insert(begin, end);
+        }
+    }
+
+    /// A run of deleted serials that overlaps or touches this one.
+    fn removed_near(&self, begin: u32, end: u32) -> Option<(u32, u32)> {
+        let last = self.removed.range(..=end.saturating_add(1)).next_back();
+        last.map(|(first, last)| (*first, *last))
+            .filter(|(_, last)| last.saturating_add(1) >= begin)
+    }
+
+    fn was_removed(&self, serial: u32) -> bool {
+        let run = self.removed.range(..=serial).next_back();
+        run.is_some_and(|(_, last)| *last >= serial)
     }
 
     fn compact(&mut self, from: Runs, to: &Runs) {
         let now = self.now();
-        for point in &mut self.points {
+        for point in self.points.values_mut() {
             let rest = point.reach.without(&from);
             if rest == point.reach {
                 continue;
@@ -292,19 +345,23 @@ impl State {
                 let id = point.id;
                 self.odd.push(format!("compacts segments of point {id}, which is locked or held"));
             }
+            self.kept -= point.reach.as_slice().len();
             point.reach = rest.union(to);
+            self.kept += point.reach.as_slice().len();
         }
         self.compacted.push((from, to.clone()));
     }
 
     fn delete(&mut self, id: RecoveryPointId) -> Result<(), Damage> {
-        let (now, until) = (self.now(), self.point(id)?.until);
-        let held = !self.point(id)?.holds.is_empty();
+        let now = self.now();
+        let point = self.committed.remove(&id).and_then(|leaf| self.points.remove(&leaf));
+        let point = point.ok_or_else(|| Damage(format!("there is no point {id}")))?;
+        self.kept -= point.reach.as_slice().len();
+        let (until, held) = (point.until, !point.holds.is_empty());
         self.odd_unless(until <= now, || {
             format!("deletes point {id}, which is locked until {}", until.0)
         });
         self.odd_unless(!held, || format!("deletes point {id}, which is held"));
-        self.points.retain(|point| point.id != id);
         Ok(())
     }
 

@@ -6,6 +6,8 @@
 mod corpus;
 mod damage;
 mod history;
+mod hostile;
+mod ledgers;
 mod past;
 #[allow(dead_code)] // the other tests need the rest
 mod tool;

@@ -161,7 +161,8 @@ class Writer:
         name = f"{folder}/{serial:08x}.segment"
         self.file(name, content)
         if leaf:
-            self.leaf("segment", serial=serial, volume=volume, **{"class": ("data", "metadata")[class_ - 1]}, cohort=cohort,
+            named = {"class": ("data", "metadata")[class_ - 1]}
+            self.leaf("segment", serial=serial, volume=volume, **named, cohort=cohort,
                       bytes=len(content), seal=seal.hex(), epoch=self.epoch)
         return result
 

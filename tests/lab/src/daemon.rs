@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, bail};
 use rustix::process::Signal;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output, Stdio};
 
@@ -25,6 +26,9 @@ pub struct DaemonConfig {
     pub san: SanConfig,
     pub repository: RepositoryConfig,
     pub lock: LockConfig,
+    /// `[keep]`: numbers by tier.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep: Option<BTreeMap<String, i64>>,
 }
 
 /// `[console]`

@@ -106,6 +106,7 @@ impl Lab {
                 encryption_key_file: None,
             },
             lock: LockConfig { mode: "governance".to_owned(), days: 7 },
+            keep: None,
         })
     }
 

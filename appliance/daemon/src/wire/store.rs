@@ -49,7 +49,8 @@ impl Store for Locked {
         }
         let damaged = self.repository.damage_below(point.id);
         if !damaged.is_empty() {
-            tracing::warn!(point = %point.id, ?damaged, "it needs damaged segments; reading in full");
+            let point = point.id;
+            tracing::warn!(%point, ?damaged, "it needs damaged segments; reading in full");
             return Ok(None);
         }
         let manifest = match self.repository.point(point.id) {

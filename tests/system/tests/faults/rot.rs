@@ -4,9 +4,10 @@
 use crate::site::{Site, VM, ended_well};
 use crate::two_users::start;
 use api::{
-    Health, Leaves, MaintenanceResult, MaintenanceRun, PointDetail, Problem, Run, RunResult,
-    ScrubResult, Status,
+    ExpiryPreview, Forecast, Health, Leaves, MaintenanceResult, MaintenanceRun, PointDetail,
+    Problem, Run, RunResult, ScrubResult, Status,
 };
+use std::collections::BTreeMap;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -157,4 +158,40 @@ fn rot_beyond_the_parity_is_named_and_healed_by_the_next_backup() {
     assert!(shown.summary.lost_segments.is_empty());
     let log = site.daemon.log();
     assert!(!log.contains("panicked"), "{log}");
+}
+
+#[test]
+fn nothing_expires_without_rules_and_nothing_locked_with_them() {
+    let mut site = Site::new();
+    let first = site.backup();
+    assert!(ended_well(&first), "{first:#?}");
+    for command in [&["repository", "expire"] as &[&str], &["repository", "expire", "--preview"]] {
+        let output = site.daemon.cli().unwrap().output(&[&["--json"], command].concat()).unwrap();
+        let problem: Problem = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!((output.status.code(), &*problem.code), (Some(3), "no-keep-rules"));
+    }
+    assert!(!status(&site).repository.care.expires);
+    let second = site.backup();
+    assert!(ended_well(&second), "{second:#?}");
+
+    site.daemon.stop().unwrap();
+    site.daemon.config.keep = Some(BTreeMap::from([("last".to_owned(), 1)]));
+    site.daemon.start_again().unwrap();
+    assert!(status(&site).repository.care.expires);
+    let cli = site.daemon.cli().unwrap();
+    let preview: ExpiryPreview = cli.json(&["repository", "expire", "--preview"]).unwrap();
+    let kept: Vec<_> = preview.kept.iter().map(|point| point.id).collect();
+    assert_eq!((preview.go.len(), kept), (0, vec![first.point.unwrap()]), "{preview:?}");
+    assert!(preview.kept[0].reason.as_ref().unwrap().contains("locked"), "{preview:?}");
+    let run: MaintenanceRun = cli.json(&["repository", "expire"]).unwrap();
+    let Some(MaintenanceResult::Expire(result)) = run.result else { panic!("{run:#?}") };
+    assert_eq!((result.deleted_total, result.kept_total, result.wanted), (0, 1, 1));
+    assert_eq!(site.points().len(), 2);
+
+    let forecast: Forecast = cli.json(&["repository", "forecast", "--lock-days", "9"]).unwrap();
+    assert!(forecast.used_bytes > 0 && forecast.used_bytes <= forecast.usable_bytes);
+    assert!(forecast.text.contains("locked"), "{forecast:?}");
+    let run: MaintenanceRun = cli.json(&["repository", "compact"]).unwrap();
+    let Some(MaintenanceResult::Compact(result)) = run.result else { panic!("{run:#?}") };
+    assert_eq!(result.from, 0, "locked segments are not touched: {result:?}");
 }

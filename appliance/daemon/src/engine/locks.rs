@@ -26,7 +26,8 @@ pub(super) fn why_kept(kept: &Kept) -> String {
     match kept {
         Kept::Unknown => "There is no such point.".into(),
         Kept::Locked { mode, until } => format!(
-            "It is locked in {mode} mode: protected at least until {} by the appliance's own clock.",
+            "It is locked in {mode} mode: protected at least until {} by the appliance's own \
+             clock.",
             text::retention(*until)
         ),
         Kept::Held { matters } => format!("It is held for: {}.", matters.join(", ")),

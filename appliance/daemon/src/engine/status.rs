@@ -72,7 +72,8 @@ pub(super) fn status(appliance: &Appliance) -> EngineResult<Status> {
         add(
             "warden-away",
             format!("The warden does not answer: {error}"),
-            "Start holdfast-warden again. Until then nothing is committed or deleted; restores go on.",
+            "Start holdfast-warden again. Until then nothing is committed or deleted; restores go \
+             on.",
         );
     }
     for (code, text) in warden.status.iter().flat_map(told) {

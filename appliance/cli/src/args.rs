@@ -165,8 +165,9 @@ pub(crate) enum Lock {
     /// Turn a governance lock into a compliance lock, for good
     ///
     /// Governance: can be removed by two officers together, on record. Compliance: cannot be
-    /// removed by this appliance before the end, by nobody, its makers included. If somebody has the right
-    /// to have the data erased earlier, this appliance cannot do it: decide that before.
+    /// removed by this appliance before the end, by nobody, its makers included. If somebody has
+    /// the right to have the data erased earlier, this appliance cannot do it: decide that
+    /// before.
     Tighten {
         #[command(flatten)]
         point: PointId,

@@ -1,8 +1,8 @@
 """Writes tiny Holdfast repositories for verify_test.py, by hand from the text of FORMAT.md.
 
-It shares no code with the verifier it tests: offsets are written out, the tree is computed by the
-definition (recursively), places by shifting. The parity is no Reed-Solomon code but any bytes,
-with right checksums; nothing here or in the verifier can tell the difference.
+It shares no code with the verifier it tests, but for the parity: offsets are written out, the tree
+is computed by the definition (recursively), places by shifting. That the parity is right is proven
+against the store's own segments, by the tests of appliance/verify.
 """
 
 import base64
@@ -16,6 +16,8 @@ import nacl.bindings
 import nacl.signing
 import zstandard
 from blake3 import blake3
+
+from verifier.parity import zone_parity
 
 CHUNK_SIZE = 65536
 KINDS = {"chunk": 1, "node": 2, "manifest": 3, "file": 4, "reach": 5}
@@ -172,7 +174,9 @@ class Writer:
         whole, rest = len(protected) // 15_728_640, len(protected) % 15_728_640
         column = -(-rest // 240)
         column += -column % 4096
-        parity = self.random.randbytes(whole * 131072 + 2 * column)
+        parity = b"".join(zone_parity(protected[at:at + 15728640])
+                          for at in range(0, len(protected), 15728640))
+        assert len(parity) == whole * 131072 + 2 * column
         table = b"".join(le(zlib.crc32(area[at:at + 4096]), 4) for area in (protected, parity)
                          for at in range(0, len(area), 4096))
         trailer = block_with(4096, {

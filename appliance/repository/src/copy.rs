@@ -6,8 +6,6 @@ use crate::core::Core;
 use crate::segment::{Closing, Done, Open, WRITE};
 use format::codec::Sealed;
 use format::segment::Class;
-use warden::layout;
-use warden::storage::remove_if_there;
 
 /// Copies into segments of one volume and one key epoch. What is not sealed when it is dropped is
 /// removed.
@@ -69,9 +67,6 @@ impl Drop for Copier<'_> {
     fn drop(&mut self) {
         let Some(serial) = self.unsealed else { return };
         self.open = None;
-        let name = layout::open(self.volume, serial);
-        if let Err(error) = remove_if_there(&*self.core.storage, &name) {
-            tracing::warn!(%error, segment = name, "not removed now; the next start does it");
-        }
+        self.core.discard(self.volume, serial);
     }
 }

@@ -125,6 +125,19 @@ impl Core {
         }
     }
 
+    /// Removes an open segment that is not going to be sealed. A failure is told, not fatal.
+    pub(crate) fn discard(&self, volume: u8, serial: u32) {
+        if let Err(error) = self.try_discard(volume, serial) {
+            let error = model::chain(&error);
+            tracing::warn!(error, segment = serial, "not removed now; the next start does it");
+        }
+    }
+
+    /// The same for who needs to know.
+    pub(crate) fn try_discard(&self, volume: u8, serial: u32) -> Result<(), StoreError> {
+        crate::open::discard(&*self.storage, &*self.warden, volume, serial)
+    }
+
     pub(crate) fn opener(&self) -> Result<Opener, StoreError> {
         Opener::new(self.id, self.keys.clone(), self.ring.clone())
             .map_err(StoreError::io("preparing to read", ""))

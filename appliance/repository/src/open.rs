@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use warden::state::State;
-use warden::storage::{Storage, read_all};
+use warden::storage::{Storage, read_all, remove_if_there};
 use warden::wire::Request;
 use warden::{LedgerReader, Warden, layout};
 
@@ -106,6 +106,9 @@ pub(crate) fn open(
     let (keys, ring) = keys::open(&*storage, &header, options.encryption.as_ref(), epochs)?;
     let volumes = Volumes::find(&*storage, header.id, state.volumes().iter().copied());
     finish_repairs(&*storage, &*warden, &volumes, (&mut reader, &mut state))?;
+    for &volume in &volumes.present {
+        drop_open(&*storage, &*warden, volume, &mut recovery)?;
+    }
     let found = Scan::run(&*storage, header.id, &volumes, &state, &mut recovery)?;
     let next_serial = found.files.keys().last().copied().unwrap_or(0).max(state.last_serial());
     let catalog = Catalog::new(state, reader, found.files, status.clock);
@@ -186,7 +189,6 @@ impl Scan {
     ) -> Result<Self, StoreError> {
         let mut found = Vec::new();
         for &volume in &volumes.present {
-            drop_open(storage, volume, recovery)?;
             list_sealed(storage, volume, state, recovery, &mut found)?;
         }
         found.sort_unstable_by_key(|file: &File| (file.volume, file.serial));
@@ -253,7 +255,12 @@ impl Scan {
 }
 
 /// Removes the open segments of runs that did not end (FORMAT.md 7).
-fn drop_open(storage: &dyn Storage, volume: u8, recovery: &mut Recovery) -> Result<(), StoreError> {
+fn drop_open(
+    storage: &dyn Storage,
+    warden: &dyn Warden,
+    volume: u8,
+    recovery: &mut Recovery,
+) -> Result<(), StoreError> {
     let directory = layout::open_dir(volume);
     let files = storage.list(&directory).map_err(StoreError::io("listing", &*directory))?;
     let dropped_before = recovery.dropped.len();
@@ -262,7 +269,7 @@ fn drop_open(storage: &dyn Storage, volume: u8, recovery: &mut Recovery) -> Resu
         match layout::parse_open(&name) {
             None => recovery.foreign.push(path),
             Some(serial) => {
-                storage.remove(&path).map_err(StoreError::io("removing", path))?;
+                discard(storage, warden, volume, serial)?;
                 recovery.dropped.push(DroppedSegment { serial, bytes });
             }
         }
@@ -271,6 +278,24 @@ fn drop_open(storage: &dyn Storage, volume: u8, recovery: &mut Recovery) -> Resu
         storage.sync_dir(&directory).map_err(StoreError::io("syncing", directory))?;
     }
     Ok(())
+}
+
+/// Removes an open segment. One that the warden has taken over and not sealed is the warden's to
+/// remove.
+pub(crate) fn discard(
+    storage: &dyn Storage,
+    warden: &dyn Warden,
+    volume: u8,
+    serial: u32,
+) -> Result<(), StoreError> {
+    let path = layout::open(volume, serial);
+    match remove_if_there(storage, &path) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            warden.call(Request::Discard { volume, serial })?;
+            Ok(())
+        }
+        other => other.map_err(StoreError::io("removing", path)),
+    }
 }
 
 fn list_sealed(

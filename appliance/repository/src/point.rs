@@ -16,7 +16,6 @@ use model::{ChunkId, Consistency, ErrorKind, RecoveryPointId, RunId, VmIdentity,
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
-use warden::layout;
 
 /// What is known of a recovery point before its first byte.
 #[derive(Clone, Debug)]
@@ -273,10 +272,7 @@ impl PointState {
         locked(&self.core.index).unpin(&pinned);
         for (volume, serial) in open {
             debug_assert!(!committed, "a commit seals everything first");
-            let name = layout::open(volume, serial);
-            if let Err(error) = self.core.storage.remove(&name) {
-                tracing::warn!(%error, segment = name, "not removed now; the next start does it");
-            }
+            self.core.discard(volume, serial);
         }
     }
 }

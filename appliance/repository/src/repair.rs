@@ -129,10 +129,12 @@ fn rebuild(core: &Core, segment: &Recorded) -> Result<(), RepairError<Failed>> {
         let open = open.clone();
         move |source| Failed(StoreError::io(operation, open)(source))
     };
-    let missing = || RepairError::NotProven { problem: "no trailer of it can be read" };
+    let missing =
+        || RepairError::NotProven { problem: "no trailer of it can be read or made anew" };
     let whole = Whole::open(core, segment).map_err(Failed)?.ok_or_else(missing)?;
-    let Some(trailer) = whole.trailer(core, segment) else { return Err(missing()) };
-    remove_if_there(&*core.storage, &open).map_err(io("removing"))?;
+    let trailer = whole.trailer(core, segment).or_else(|| whole.trailer_anew(core, segment));
+    let Some(trailer) = trailer else { return Err(missing()) };
+    core.try_discard(segment.volume, segment.serial).map_err(Failed)?;
     let file = core.storage.create(&open, segment.bytes).map_err(io("creating"))?;
     let outcome =
         write(file, &open, &whole, |read, sink| parity::repair(&trailer, read, sink).map(drop));
@@ -185,9 +187,7 @@ fn exchange(core: &Core, segment: &Recorded) -> Result<Repair, StoreError> {
             other => return Err(StoreError::misuse(format!("the warden answered {other:?}"))),
         },
         Err(error) => {
-            if let Err(error) = remove_if_there(&*core.storage, &open) {
-                tracing::warn!(%error, file = open, "not removed now; the next start does it");
-            }
+            core.discard(volume, serial);
             return Err(error);
         }
     };

@@ -88,6 +88,8 @@ pub(crate) struct Aged {
     pub(crate) bytes: u64,
     pub(crate) recorded: RetentionTime,
     pub(crate) scrubbed: Option<RetentionTime>,
+    /// Found damaged, and neither repaired nor given up: a repair was interrupted or postponed.
+    pub(crate) doubtful: bool,
 }
 
 impl Aged {
@@ -97,9 +99,9 @@ impl Aged {
 }
 
 impl Repository {
-    /// Reads the segments that were read longest ago, up to `budget` bytes but one at least, and
-    /// repairs what is damaged. `progress` is told after each segment; it may take its time, and
-    /// it may end the scrub.
+    /// Reads the segments whose repair is not complete, then those that were read longest ago, up
+    /// to `budget` bytes but one at least, and repairs what is damaged. `progress` is told
+    /// after each segment; it may take its time, and it may end the scrub.
     pub fn scrub(
         &self,
         budget: u64,
@@ -186,6 +188,7 @@ impl Repository {
             bytes: segment.bytes,
             recorded: segment.recorded,
             scrubbed: segment.scrubbed,
+            doubtful: segment.distrusted && !segment.quarantined,
         };
         let segments = catalog.state.segments().filter(|(serial, _)| there(serial));
         segments.map(aged).collect()
@@ -233,7 +236,9 @@ fn choose(aged: Vec<Aged>, budget: u64) -> Vec<Aged> {
         bytes += aged.bytes;
         (first && budget > 0) || bytes <= budget
     };
-    let mut chosen: Vec<Aged> = in_order(aged).into_iter().take_while(fits).collect();
+    let mut order = in_order(aged);
+    order.sort_by_key(|aged| !aged.doubtful);
+    let mut chosen: Vec<Aged> = order.into_iter().take_while(fits).collect();
     chosen.sort_unstable_by_key(|aged| aged.serial); // forwards on the disk
     chosen
 }

@@ -7,7 +7,7 @@
 use crate::StoreError;
 use crate::core::{Core, locked};
 use format::BLOCK;
-use format::parity::{Geometry, check};
+use format::parity::{self, Geometry, check};
 use format::trailer::Trailer;
 use rustix::io::Errno;
 use std::convert::Infallible;
@@ -106,6 +106,13 @@ impl Whole {
                 == (core.id, segment.serial, segment.seal);
             ours.then_some(trailer)
         })
+    }
+
+    /// The trailer from the ledger's seal and length and what else there is, when both are lost.
+    pub(crate) fn trailer_anew(&self, core: &Core, segment: &Recorded) -> Option<Trailer> {
+        let &Recorded { serial, seal, bytes: length, .. } = segment;
+        let sealed = parity::Sealed { repository: core.id, serial, seal, length };
+        parity::recover_trailer(&sealed, |offset, buffer| self.read(offset, buffer))
     }
 
     /// An error when reads failed because the whole device is gone, and not a sector of it.

@@ -46,10 +46,8 @@
 
 mod clock;
 mod engine;
-mod old_clock;
 #[cfg(test)]
 mod together;
 
 pub use clock::{ClockEvent, ClockState, ClockView, ComplianceClock, Doubt, Reading, Settable};
 pub use engine::{Authority, Bounds, Event, Refusal, Release, Retention, Right, Verdict};
-pub use old_clock::{Now, RetentionClock};

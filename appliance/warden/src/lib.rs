@@ -43,7 +43,9 @@ pub mod wire;
 mod witness;
 
 pub use error::{WardenError, WireError};
-pub use keeper::{Caller, Config, Creation, FirstOfficer, Keeper, Random, officer_text};
+pub use keeper::{
+    Caller, Config, Creation, FirstOfficer, Keeper, Random, UNITS_PER_DAY, officer_text,
+};
 pub use local::{Local, Warden};
 pub use reader::{LedgerReader, prove_consistency, prove_inclusion, read_leaves};
 pub use state::State;

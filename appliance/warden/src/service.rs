@@ -86,7 +86,8 @@ impl Service for Guard {
         *last = Some(Instant::now());
         drop(last);
         let alarm = Evidence::Alarm { what: "socket".into(), detail: what.into() };
-        if let Err(error) = self.warden.call(Request::Note(alarm)) {
+        // The warden's own: a daemon that has used up its budget does not silence it.
+        if let Err(error) = self.warden.call_from(Caller::Console, Request::Note(alarm)) {
             tracing::error!("the alarm is not on record: {}", model::chain(&error));
         }
     }

@@ -74,6 +74,13 @@ pub enum Request {
         /// Its serial.
         serial: u32,
     },
+    /// Remove `open/<serial>`, which the daemon cannot remove itself once it was taken over.
+    Discard {
+        /// The volume it lies on.
+        volume: u8,
+        /// Its serial.
+        serial: u32,
+    },
     /// A new key epoch.
     AddKey {
         /// Larger than all before.

@@ -454,3 +454,67 @@ fn requests_and_replies_survive_the_socket() {
     assert_eq!((back.to_string(), back.kind()), (error.to_string(), error.kind()));
     assert!(matches!(back, WardenError::Refused { .. }));
 }
+
+#[test]
+fn a_daemon_that_floods_the_record_is_refused_and_told_once_and_honest_use_is_not() {
+    let mut world = locked(100_000);
+    // A scrub of 100,000 segments and 5,000 verifications on one day.
+    for number in 0..1563u32 {
+        let segments = [(number * 64, number * 64 + 63)].map(|(first, last)| first..=last);
+        let segments: Runs = segments.into_iter().flatten().collect();
+        world
+            .ask(Request::Note(Evidence::Scrubbed { segments, bytes: 1, damaged: vec![] }))
+            .unwrap();
+    }
+    let verified =
+        |segments| Evidence::Verified { point: point(1), chunks: 1, bytes: 1, damage: 0, segments };
+    for _ in 0..5000 {
+        world.ask(Request::Note(verified(vec![]))).unwrap();
+    }
+    // Everything that a leaf may hold, as fast as possible.
+    let segments: Runs = (0..2000).map(|n| 1_000_000 + 2 * n).collect();
+    let large = Evidence::Scrubbed { segments, bytes: 1, damaged: vec![] };
+    let refused = |world: &mut World| loop {
+        let before = world.monotonic;
+        match world.ask(Request::Note(large.clone())) {
+            Ok(_) => (world.monotonic, world.wall) = (before, world.wall - 1),
+            Err(error) => break error,
+        }
+    };
+    let error = refused(&mut world);
+    assert_eq!(error.kind(), ErrorKind::Busy, "{error}");
+    world.compare().unwrap();
+    let told = |world: &World| world.state.alarms().filter(|a| a.what.contains("record")).count();
+    assert_eq!(told(&world), 1);
+    let bytes = world.disk.length("ledger/leaves");
+    assert!(bytes < 100 << 20, "{bytes}");
+    for _ in 0..100 {
+        refused(&mut world);
+    }
+    world.compare().unwrap();
+    assert_eq!(told(&world), 1, "once");
+    assert!(world.disk.length("ledger/leaves") < bytes + (2 << 20));
+    // What decides is never kept off: the lock is judged, a commit goes on, and so does the clock.
+    refusal(world.ask(delete(&[1])));
+    world.seal(0, 3, Class::Metadata, 0).unwrap();
+    world.commit(2, 3, only(&[3]), (LockMode::Governance, 5)).unwrap();
+    tick(&mut world);
+    // A day later it is as before.
+    world.wait(2 * 86_400);
+    world.ask(Request::Note(large.clone())).unwrap();
+}
+
+#[test]
+fn what_was_taken_over_and_not_sealed_can_be_discarded_and_nothing_else() {
+    let mut world = locked(1000);
+    let before = world.disk.paths();
+    world.write(0, 3, &segment(3, Class::Data, 0)[..9000]).unwrap();
+    assert!(world.ask(Request::Seal { volume: 0, serial: 3 }).is_err());
+    world.ask(Request::Discard { volume: 0, serial: 3 }).unwrap();
+    assert_eq!(world.disk.paths(), before);
+    for serial in [0, 1, 2, 3, u32::MAX] {
+        world.ask(Request::Discard { volume: 0, serial }).unwrap();
+    }
+    assert!(world.ask(Request::Discard { volume: 7, serial: 1 }).is_err());
+    assert_eq!(world.disk.paths(), before, "sealed segments are not in its reach");
+}

@@ -15,16 +15,19 @@
 //! | [`writer`] | protected bytes in, parity and table out |
 //! | [`mod@check`] | the wrong blocks of a file |
 //! | [`mod@repair`] | the right bytes of a damaged file |
+//! | [`trailer`] | the trailer of a file that has lost both |
 
 pub mod check;
 mod code;
 pub mod geometry;
 pub mod repair;
+pub mod trailer;
 pub mod writer;
 
 pub use check::{Checked, check, check_frame};
 pub use geometry::{Geometry, Zone};
 pub use repair::{RepairError, Repaired, repair};
+pub use trailer::{Sealed, recover_trailer};
 pub use writer::{ParityWriter, Protection};
 
 /// Bytes of a column of a whole zone.
@@ -39,5 +42,7 @@ pub const PARITY_COLUMNS: usize = 2;
 /// Bytes of a whole zone.
 pub const ZONE: usize = COLUMN * COLUMNS;
 
+#[cfg(test)]
+mod lost_tests;
 #[cfg(test)]
 mod tests;

@@ -82,7 +82,7 @@ pub fn repair<E: Error>(
 }
 
 /// Puts the right blocks into `data` and counts them.
-fn repair_zone<E: Error>(
+pub(super) fn repair_zone<E: Error>(
     zone: &Zone,
     geometry: &Geometry,
     table: &[u8],

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use std::convert::Infallible;
 
 /// A sealed segment of `data` bytes that no record lies in, and its trailer.
-fn segment(data: usize) -> (Vec<u8>, Trailer) {
+pub(super) fn segment(data: usize) -> (Vec<u8>, Trailer) {
     let mut file = vec![0; data];
     blake3::Hasher::new().finalize_xof().fill(&mut file);
     let mut footer = Footer {
@@ -35,7 +35,7 @@ fn segment(data: usize) -> (Vec<u8>, Trailer) {
     (file, trailer)
 }
 
-fn reader(file: &[u8]) -> impl FnMut(u64, &mut [u8]) -> Result<(), Infallible> + '_ {
+pub(super) fn reader(file: &[u8]) -> impl FnMut(u64, &mut [u8]) -> Result<(), Infallible> + '_ {
     |offset, buffer| {
         let at = usize::try_from(offset).unwrap();
         buffer.copy_from_slice(&file[at..at + buffer.len()]);
@@ -47,7 +47,7 @@ fn checked(file: &[u8], trailer: &Trailer) -> Checked {
     check(trailer, reader(file)).unwrap()
 }
 
-fn repaired(
+pub(super) fn repaired(
     file: &[u8],
     trailer: &Trailer,
 ) -> Result<(Vec<u8>, Repaired), RepairError<Infallible>> {

@@ -9,56 +9,57 @@ use warden::wire::Evidence;
 
 /// A committed point: what it holds, and the least that its lock and its holds are.
 #[derive(Clone)]
-struct Known {
-    image: Image,
-    until: RetentionTime,
-    held: bool,
+pub(super) struct Known {
+    pub(super) image: Image,
+    pub(super) until: RetentionTime,
+    pub(super) held: bool,
 }
 
 /// What must be true after a restart.
-#[derive(Default)]
-struct Truth {
+#[derive(Clone, Default)]
+pub(super) struct Truth {
     /// Committed and acknowledged, not deleted.
-    points: BTreeMap<RecoveryPointId, Known>,
+    pub(super) points: BTreeMap<RecoveryPointId, Known>,
     /// Deletions that were acknowledged.
-    deleted: Vec<RecoveryPointId>,
+    pub(super) deleted: Vec<RecoveryPointId>,
     /// The one call that had not come back when the power failed.
-    doubt: Option<Doubt>,
+    pub(super) doubt: Option<Doubt>,
     /// The repository existed.
-    created: bool,
+    pub(super) created: bool,
     /// The largest value of the clock that was put on record.
-    recorded_clock: i64,
+    pub(super) recorded_clock: i64,
 }
 
-enum Doubt {
+#[derive(Clone)]
+pub(super) enum Doubt {
     Commit(Image),
     Delete(Vec<RecoveryPointId>),
 }
 
 /// A run of the workload: it stops at the first error, because the power is off.
-struct Run<'a> {
-    rig: &'a Rig,
-    options: Options,
-    truth: Truth,
+pub(super) struct Run<'a> {
+    pub(super) rig: &'a Rig,
+    pub(super) options: Options,
+    pub(super) truth: Truth,
 }
 
 /// The power is off, or so it should be: what failed.
 #[derive(Debug)]
-struct Off {
+pub(super) struct Off {
     #[allow(dead_code)] // shown when the power was on
     why: String,
 }
 
-fn off<T, E: std::error::Error + 'static>(result: Result<T, E>) -> Result<T, Off> {
+pub(super) fn off<T, E: std::error::Error + 'static>(result: Result<T, E>) -> Result<T, Off> {
     result.map_err(|error| Off { why: model::chain(&error) })
 }
 
 impl Run<'_> {
-    fn open(&self) -> Result<Repository, Off> {
+    pub(super) fn open(&self) -> Result<Repository, Off> {
         off(self.rig.try_open(&self.options)).map(|(repository, _)| repository)
     }
 
-    fn backup(
+    pub(super) fn backup(
         &mut self,
         repository: &Repository,
         vm: u8,
@@ -76,7 +77,11 @@ impl Run<'_> {
         Ok(point.id)
     }
 
-    fn delete(&mut self, repository: &Repository, points: &[RecoveryPointId]) -> Result<(), Off> {
+    pub(super) fn delete(
+        &mut self,
+        repository: &Repository,
+        points: &[RecoveryPointId],
+    ) -> Result<(), Off> {
         self.rig.clock.pass(10);
         self.truth.doubt = Some(Doubt::Delete(points.to_vec()));
         off(repository.delete(points))?;
@@ -145,17 +150,17 @@ impl Run<'_> {
     }
 }
 
-fn image(random: &mut Random, cells: usize) -> Image {
+pub(super) fn image(random: &mut Random, cells: usize) -> Image {
     (0..cells).map(|_| random.next() % 8).collect()
 }
 
-fn small(workers: usize, encrypted: bool) -> Options {
+pub(super) fn small(workers: usize, encrypted: bool) -> Options {
     let encryption = encrypted.then(|| KeyEncryptionKey::new(&[7; 32]));
     Options { encryption, ..options(workers) }
 }
 
 /// A restart needs no hand and finds what `truth` says. Gives back what the start found.
-fn check(rig: &Rig, options: &Options, truth: &Truth, what: &str) -> Found {
+pub(super) fn check(rig: &Rig, options: &Options, truth: &Truth, what: &str) -> Found {
     let (repository, recovery) = match rig.try_open(options) {
         Err(error) if error.kind() == ErrorKind::NotFound && !truth.created => {
             rig.create(options).unwrap_or_else(|error| panic!("{what}: {}", model::chain(&error)));
@@ -185,7 +190,7 @@ fn check(rig: &Rig, options: &Options, truth: &Truth, what: &str) -> Found {
     Found::of(&recovery, &warden)
 }
 
-fn check_points(repository: &Repository, truth: &Truth, what: &str) {
+pub(super) fn check_points(repository: &Repository, truth: &Truth, what: &str) {
     let mut points = repository.points();
     for (id, known) in &truth.points {
         let Some(found) = points.iter().position(|point| point.id == *id) else {
@@ -216,27 +221,37 @@ fn cut(seed: u64, cut: u64, options: &Options) -> Found {
     let mut run = Run { rig: &rig, options: options.clone(), truth: Truth::default() };
     let _ = run.workload(seed);
     let truth = run.truth;
+    lose(&rig, options, Random(seed ^ cut << 8), &mut |rig, what| {
+        check(rig, options, &truth, &format!("seed {seed}, cut {cut}, {what}"))
+    })
+}
+
+/// What a kill and what several losses leave of a disk whose power has failed, each also with
+/// another failure while the repository is being opened.
+pub(super) fn lose(
+    rig: &Rig,
+    options: &Options,
+    mut random: Random,
+    check: &mut dyn FnMut(&Rig, &str) -> Found,
+) -> Found {
     let mut found = Found::default();
-    let mut random = Random(seed ^ cut << 8);
     let mut disks = vec![("kill", rig.disk.after_kill())];
     disks.extend((0..2).map(|_| ("power cut", rig.disk.after_power_cut(&mut random))));
     for (number, (kind, disk)) in disks.into_iter().enumerate() {
-        let what = format!("seed {seed}, cut {cut}, {kind} {number}");
-        // The power fails again while the repository is being opened.
         let again = rig.with(disk.copy());
         again.disk.cut_at(disk.operations() + random.next() % 8);
         let _ = again.try_open(options);
         let twice = again.with(again.disk.after_power_cut(&mut random));
-        found.join(&check(&twice, options, &truth, &format!("{what}, twice")));
-        found.join(&check(&rig.with(disk), options, &truth, &what));
+        found.join(&check(&twice, &format!("{kind} {number}, twice")));
+        found.join(&check(&rig.with(disk), &format!("{kind} {number}")));
     }
     found
 }
 
 /// How often a start found something: that the workload really leaves each kind of rest.
 #[derive(Debug, Default)]
-struct Found {
-    states: u64,
+pub(super) struct Found {
+    pub(super) states: u64,
     dropped: u64,
     orphans: u64,
     torn: u64,
@@ -256,7 +271,7 @@ impl Found {
         }
     }
 
-    fn join(&mut self, other: &Self) {
+    pub(super) fn join(&mut self, other: &Self) {
         self.states += other.states;
         self.dropped += other.dropped;
         self.orphans += other.orphans;

@@ -5,6 +5,7 @@ mod support;
 mod basics;
 mod compact;
 mod crash;
+mod crash_care;
 mod damage;
 mod encryption;
 mod full;

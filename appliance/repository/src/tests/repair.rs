@@ -119,11 +119,18 @@ fn cut_or_longer_files_and_lost_trailers() {
         for at in trailers {
             rig.disk.flip(&path, usize::try_from(at).unwrap() + 20, 1);
         }
+        rig.disk.flip(&path, 4096, 1);
         let report = scrub(&repository);
-        assert_eq!(report.quarantined.len(), 1, "{path} without trailers: {report:?}");
-        for at in trailers {
-            rig.disk.flip(&path, usize::try_from(at).unwrap() + 20, 1);
-        }
+        assert_eq!(report.repaired, [(serial(&path), 3)], "{path} without trailers: {report:?}");
+        assert!(read_all(&rig.disk, &path, u64::MAX).unwrap() == bytes);
+        // Nor tables, and wrong data: what is right cannot be told from what is wrong.
+        let tables = Geometry::of_file(bytes.len() as u64).unwrap().tables();
+        let lost = trailers.into_iter().chain(tables).chain([4096]);
+        let lost: Vec<usize> = lost.map(|at| usize::try_from(at).unwrap() + 20).collect();
+        lost.iter().for_each(|at| rig.disk.flip(&path, *at, 1));
+        let report = scrub(&repository);
+        assert_eq!(report.quarantined.len(), 1, "{path} without tables: {report:?}");
+        lost.iter().for_each(|at| rig.disk.flip(&path, *at, 1));
         let report = scrub(&repository);
         assert_eq!(report.repaired, [(serial(&path), 0)], "right again, so it is trusted again");
     }
@@ -227,7 +234,7 @@ fn power_cut_at_every_step_of_a_repair() {
         (rig.disk.operations() - before, done.is_ok(), rig)
     };
     let (operations, _, _) = run(None);
-    let (mut random, mut unfinished) = (Random(3), 0);
+    let (mut random, mut unfinished, mut seen, mut early) = (Random(3), 0, 0, 0);
     for cut in 0..operations {
         let (_, done, crashed) = run(Some(cut));
         assert!(!done, "cut {cut}");
@@ -237,8 +244,14 @@ fn power_cut_at_every_step_of_a_repair() {
             let repository = rig.open(&options(0));
             let trusted = repository.scrub_coverage(30).damaged == 0;
             let wrong = segments(&rig.disk) != right;
-            let read = repository.scrub_coverage(30).bytes_never == 0;
+            let read = {
+                let catalog = repository.inner.core.catalog.lock().unwrap();
+                catalog.state.segment(serial(&path)).unwrap().scrubbed.is_some()
+            };
             assert!(!(trusted && wrong && read), "cut {cut}: believed to be right");
+            seen += u32::from(wrong && read);
+            // Put in place, and not on record yet.
+            early += u32::from(!trusted && !wrong);
             unfinished += u32::from(wrong);
             let report = scrub(&repository);
             assert!(report.quarantined.is_empty(), "cut {cut}");
@@ -248,5 +261,6 @@ fn power_cut_at_every_step_of_a_repair() {
             assert!(repository.verify(point.id, &mut |_| ()).unwrap().is_whole(), "cut {cut}");
         }
     }
-    assert!(unfinished > 20, "{unfinished}");
+    println!("{unfinished} unfinished, {seen} found before, {early} not on record");
+    assert!(unfinished > 20 && seen > 10 && early > 3, "{unfinished} {seen} {early}");
 }

@@ -5,7 +5,8 @@ use model::RetentionTime;
 use proptest::prelude::*;
 
 fn aged(serial: u32, bytes: u64, recorded: i64, scrubbed: Option<i64>) -> Aged {
-    Aged { serial, bytes, recorded: RetentionTime(recorded), scrubbed: scrubbed.map(RetentionTime) }
+    let (recorded, scrubbed) = (RetentionTime(recorded), scrubbed.map(RetentionTime));
+    Aged { serial, bytes, recorded, scrubbed, doubtful: false }
 }
 
 #[test]
@@ -19,6 +20,10 @@ fn never_scrubbed_first_then_longest_ago() {
     assert_eq!(serials(19), [2]);
     assert_eq!(serials(20), [2, 3]);
     assert_eq!(serials(1000), [1, 2, 3]);
+    let mut doubtful = all.clone();
+    doubtful[0].doubtful = true;
+    let first = choose(doubtful, 1);
+    assert_eq!(first.iter().map(|a| a.serial).collect::<Vec<_>>(), [1], "what is to be repaired");
 }
 
 #[test]

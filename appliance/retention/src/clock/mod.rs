@@ -97,7 +97,7 @@ impl From<&ClockView> for ClockView {
     }
 }
 
-/// For callers that still run the [`RetentionClock`](crate::RetentionClock), which has no doubts.
+/// For a question about a time, such as "what if it were later": it is in no doubt.
 impl From<RetentionTime> for ClockView {
     fn from(value: RetentionTime) -> Self {
         Self { value, lock_from: value, doubt: None }

@@ -2,6 +2,7 @@
 //! storage. What it may do is decided from the ledger alone; what the daemon says is either
 //! checked or only makes less happen.
 
+mod budget;
 mod commit;
 mod create;
 mod delete;
@@ -14,6 +15,7 @@ mod repair;
 mod seal;
 mod tick;
 
+pub use budget::UNITS_PER_DAY;
 pub use create::{Creation, FirstOfficer};
 pub use officer::officer_text;
 
@@ -90,6 +92,7 @@ pub struct Keeper {
     random: Random,
     found: Found,
     refusals: Vec<(String, Duration)>,
+    budget: budget::Budget,
     alarmed: BTreeSet<String>,
     next_check: u32,
 }
@@ -118,6 +121,9 @@ impl Keeper {
             && let Err(error) = self.record(Vec::new(), reading)
         {
             tracing::warn!(error = model::chain(&error), "clock event not on record yet");
+        }
+        if caller == Caller::Daemon {
+            self.afford(&request, reading)?;
         }
         let outcome = self.fulfil(caller, request, reading)?;
         self.update_copies();
@@ -149,6 +155,7 @@ impl Keeper {
             Request::Reclaim { keep } => self.reclaim(&keep, reading),
             Request::Compact { from, to } => self.compact(from, to, reading),
             Request::Repair { volume, serial } => self.repair(volume, serial, reading),
+            Request::Discard { volume, serial } => self.discard(volume, serial),
             Request::AddKey { epoch, file } => self.add_key(epoch, &file, reading),
             Request::AddVolume { number } => self.add_volume(number, reading),
             Request::Note(evidence) => self.note(evidence, reading),
@@ -242,6 +249,9 @@ impl Keeper {
         let what = format!("{action} {point:?} {reason}");
         self.refusals.retain(|(_, at)| now.saturating_sub(*at) < REFUSAL_AGAIN);
         if self.refusals.len() >= REFUSALS || self.refusals.iter().any(|(told, _)| *told == what) {
+            return;
+        }
+        if !self.pay(1, reading) {
             return;
         }
         let event = Event::Refused { point, action: action.into(), reason, until };

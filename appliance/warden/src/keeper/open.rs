@@ -1,5 +1,6 @@
 //! Opening a repository after whatever happened to it: nothing here needs a hand.
 
+use super::budget::Budget;
 use super::create::{directory, take_lock};
 use super::{Config, FileFact, Keeper};
 use crate::found::{Damaged, Found};
@@ -72,6 +73,7 @@ impl Keeper {
             random,
             found,
             refusals: Vec::new(),
+            budget: Budget::default(),
             alarmed: BTreeSet::new(),
             next_check: 0,
             storage,

@@ -39,9 +39,11 @@ impl Keeper {
             let problem = format!("the new file of segment {serial:08x} is not what was sealed");
             return Err(self.deny(None, "repair", problem, reading));
         };
-        self.record(vec![Event::Repaired { serial, blocks }], reading)?;
+        // The leaf comes last: it says that the segment is trusted again. After a crash in between
+        // the right file is there and not trusted, and the next scrub repeats this.
         self.put_in_place(volume, serial, damaged.is_some())?;
         self.files.insert(serial, FileFact { volume, bytes: known.bytes });
+        self.record(vec![Event::Repaired { serial, blocks }], reading)?;
         Ok(Outcome::Repaired { blocks })
     }
 

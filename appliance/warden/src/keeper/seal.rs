@@ -3,7 +3,7 @@
 use super::{FileFact, Keeper};
 use crate::inspect::{self, InspectError, Inspected};
 use crate::wire::{Outcome, Sealed};
-use crate::{WardenError, layout};
+use crate::{WardenError, layout, storage};
 use format::segment::Class;
 use ledger::event::Segment;
 use model::ErrorKind;
@@ -50,6 +50,17 @@ impl Keeper {
         self.files.insert(serial, FileFact { volume, bytes: sealed.bytes });
         self.orphans.insert(serial, sealed);
         Ok(Outcome::Sealed(sealed))
+    }
+
+    /// Removes `open/<serial>`. The daemon removes its open segments itself; it cannot remove one
+    /// that was taken over and then not sealed, because a check failed or the warden was killed.
+    pub(super) fn discard(&self, volume: u8, serial: u32) -> Result<Outcome, WardenError> {
+        self.has_volume(volume)?;
+        let path = layout::open(volume, serial);
+        storage::remove_if_there(&*self.storage, &path)
+            .map_err(WardenError::io("removing", path))?;
+        self.sync_dir(&layout::open_dir(volume))?;
+        Ok(Outcome::Done)
     }
 
     /// A serial that was used: the same answer again when it is a repeated request.

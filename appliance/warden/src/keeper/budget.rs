@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn a_day_at_once_then_little_by_little() {
         let (mut budget, mut now) = (Budget::default(), Duration::from_secs(5));
-        let mut taken = 0;
+        let mut taken = 0u32;
         while budget.take(1, now) {
             taken += 1;
         }

@@ -6,9 +6,12 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)] // tests
 
+mod clocks;
 mod daemon;
+mod disks;
 mod files;
 mod kills;
+mod officers;
 mod older;
 mod process;
 mod requests;

@@ -27,19 +27,27 @@ pub(crate) struct Stage {
 impl Stage {
     /// A new repository with a running warden; `None`, said aloud, without root.
     pub(crate) fn new(test: &str) -> Option<Self> {
+        Self::prepared(test, |_| Vec::new())
+    }
+
+    /// The same in a folder that `prepare` has seen first; it gives back more officers, as
+    /// `officer new` prints them.
+    pub(crate) fn prepared(test: &str, prepare: impl FnOnce(&Path) -> Vec<String>) -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
             println!("SKIPPED: {test}: only root can start processes of several users");
             return None;
         }
         let place = tempfile::Builder::new().prefix("attack").tempdir().unwrap();
         std::fs::set_permissions(place.path(), Permissions::from_mode(0o755)).unwrap();
+        let more = prepare(place.path());
         let mut stage = Self { place, warden: None };
         let officer = |name: &str, seed| {
             let key = ledger::NoteSigner::new(name, &seed).unwrap().vkey().key();
             format!("--officer={name}={}", STANDARD.encode(key))
         };
         let officers = [officer("ann", ANN_SEED), officer("bob", BOB_SEED)];
-        let made = stage.command("create").args(officers).output().unwrap();
+        let more = more.iter().map(|officer| format!("--officer={officer}"));
+        let made = stage.command("create").args(officers).args(more).output().unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         stage.start();
         Some(stage)
@@ -72,8 +80,13 @@ impl Stage {
 
     /// Starts the warden and waits until it answers.
     pub(crate) fn start(&mut self) {
+        self.start_as(self.command("serve"));
+    }
+
+    /// The same with another command line.
+    pub(crate) fn start_as(&mut self, mut command: Command) {
         let log = File::create(self.place.path().join("log")).unwrap();
-        let mut child = self.command("serve").stderr(log).spawn().unwrap();
+        let mut child = command.stderr(log).spawn().unwrap();
         let end = Instant::now() + PATIENCE;
         while !self.log().contains("ready") {
             if let Some(status) = child.try_wait().unwrap() {

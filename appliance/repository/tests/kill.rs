@@ -358,6 +358,7 @@ fn killed_at_random_moments_over_a_plain_directory() {
 
 /// A small ext4 in a file, mounted; unmounted when dropped.
 struct Small {
+    image: PathBuf,
     mounted: PathBuf,
     _place: tempfile::TempDir,
 }
@@ -370,8 +371,13 @@ impl Small {
         file.set_len(24 << 20).map_err(|error| error.to_string())?;
         std::fs::create_dir(&mounted).map_err(|error| error.to_string())?;
         run(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&image))?;
-        run(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(&mounted))?;
-        Ok(Self { mounted, _place: place })
+        let small = Self { image, mounted, _place: place };
+        small.mount()?;
+        Ok(small)
+    }
+
+    fn mount(&self) -> Result<(), String> {
+        run(Command::new("mount").args(["-o", "loop"]).arg(&self.image).arg(&self.mounted))
     }
 }
 
@@ -422,4 +428,48 @@ fn killed_at_random_moments_over_a_small_file_system_that_runs_full() {
         repository.hold(point.id, "case").unwrap();
     }
     repository.tick().unwrap();
+}
+
+/// Where `wanted` begins in `bytes`.
+fn position(bytes: &[u8], wanted: &[u8]) -> usize {
+    let blocks = bytes.chunks(1024).position(|block| block == &wanted[..1024]);
+    blocks.expect("the segment lies in the image") * 1024
+}
+
+#[test]
+fn a_write_through_the_block_device_is_found_and_repaired() {
+    let name = "a_write_through_the_block_device_is_found_and_repaired";
+    let small = match Small::new() {
+        Ok(small) => small,
+        Err(why) => return println!("SKIPPED: {name}: {why}"),
+    };
+    let place = small.mounted.join("repository");
+    std::fs::create_dir(&place).unwrap();
+    let state = small.mounted.join("state");
+    Repository::create_local(&place, &options(), &state, &clocks()).unwrap();
+    let repository = open(&small.mounted).unwrap();
+    let image: Image = (1..=CELLS as u64).collect();
+    let vm = VmIdentity {
+        uuid: VmUuid("vm".into()),
+        name: "vm".into(),
+        server_uuid: "vcenter".into(),
+    };
+    write(&repository, vm, (&image, None, None), true).unwrap();
+    let point = repository.points().into_iter().next().unwrap().id;
+    drop(repository);
+    let path = small.mounted.join("repository/segments/00000001.segment");
+    let right = std::fs::read(&path).unwrap();
+    run(Command::new("umount").arg(&small.mounted)).unwrap();
+    let mut raw = std::fs::read(&small.image).unwrap();
+    let at = position(&raw, &right[4096..]);
+    raw[at + 777] ^= 1;
+    std::fs::write(&small.image, raw).unwrap();
+    small.mount().unwrap();
+    assert_ne!(std::fs::read(&path).unwrap(), right, "the write went through");
+    let repository = open(&small.mounted).unwrap(); // which does not see it
+    assert!(!repository.verify(point, &mut |_| ()).unwrap().is_whole());
+    let report = repository.scrub(u64::MAX, &mut |_| ControlFlow::Continue(())).unwrap();
+    assert_eq!(report.repaired, [(1, 1)], "{report:?}");
+    assert_eq!(std::fs::read(&path).unwrap(), right);
+    assert!(repository.verify(point, &mut |_| ()).unwrap().is_whole());
 }

@@ -10,6 +10,7 @@ mod damage;
 mod encryption;
 mod full;
 mod import;
+mod lies;
 mod placing;
 mod preview;
 mod profiles;

@@ -449,11 +449,8 @@ fn a_write_through_the_block_device_is_found_and_repaired() {
     Repository::create_local(&place, &options(), &state, &clocks()).unwrap();
     let repository = open(&small.mounted).unwrap();
     let image: Image = (1..=CELLS as u64).collect();
-    let vm = VmIdentity {
-        uuid: VmUuid("vm".into()),
-        name: "vm".into(),
-        server_uuid: "vcenter".into(),
-    };
+    let vm =
+        VmIdentity { uuid: VmUuid("vm".into()), name: "vm".into(), server_uuid: "vcenter".into() };
     write(&repository, vm, (&image, None, None), true).unwrap();
     let point = repository.points().into_iter().next().unwrap().id;
     drop(repository);

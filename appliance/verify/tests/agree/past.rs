@@ -189,3 +189,30 @@ fn lost(out: &str) -> Vec<String> {
     let told = out.lines().filter(|line| line.starts_with("bytes ["));
     told.map(|line| line.split_inclusive(')').next().unwrap().to_owned()).collect()
 }
+
+#[test]
+fn both_prove_the_same_by_the_ledger() {
+    let corpus = &CORPORA[0];
+    let Some(second) = second("both_prove_the_same_by_the_ledger") else { return };
+    let (temp, dir, later) =
+        (tempfile::tempdir().unwrap(), &corpus.history.dir, &corpus.quarantined);
+    let tools = [ours(), second];
+    for index in ["0", "1", "17", "40", "999999"] {
+        let [one, other] = tools.each_ref().map(|tool| tool.run(&[&"proof", dir, &index]));
+        assert_eq!((one.code, other.code), if index == "999999" { (2, 2) } else { (0, 0) });
+        assert!(one.code != 0 || one.out == other.out, "{index}: {one:?} {other:?}");
+    }
+    let said = tools[0].run(&[&"head", dir]);
+    assert_eq!(said.out, fs::read_to_string(dir.join("ledger/head")).unwrap());
+    let head = temp.path().join("head");
+    let wrong = said.out.replacen('=', "A", 1);
+    for (text, on, code) in [(&said.out, later, 0), (&said.out, dir, 0), (&wrong, dir, 2)] {
+        fs::write(&head, text).unwrap();
+        let codes = tools.each_ref().map(|tool| tool.run(&[&"consistency", on, &head]).code);
+        assert_eq!(codes, [code, code], "{text}");
+    }
+    // A head that knows more than the ledger: it was cut back.
+    fs::copy(later.join("ledger/head"), &head).unwrap();
+    let codes = tools.each_ref().map(|tool| tool.run(&[&"consistency", dir, &head]).code);
+    assert_eq!(codes, [1, 1]);
+}

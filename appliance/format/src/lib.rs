@@ -2,7 +2,8 @@
 //! here is one of its sections, from bytes to structs and back.
 //!
 //! What this is: total decoders (any bytes give a value or a [`FormatError`]), encoders, ids and
-//! compression and encryption of one record, parity. What it is not: files, order of writes, or a decision.
+//! compression and encryption of one record, parity. What it is not: files, order of writes, or a
+//! decision.
 //!
 //! | module | section of FORMAT.md |
 //! |---|---|

@@ -115,7 +115,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_reach_survives(segments in prop::collection::btree_map(any::<u32>(), 1u32.., 0..50)) {
+        fn any_reach_survives(
+            segments in prop::collection::btree_map(any::<u32>(), 1u32.., 0..50),
+        ) {
             let reach = Reach { segments };
             prop_assert_eq!(Reach::decode(&reach.encode().unwrap()), Ok(reach));
         }

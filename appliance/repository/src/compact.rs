@@ -8,7 +8,7 @@
 //! | with | rule |
 //! |---|---|
 //! | ingest | what may move is taken out of the index first: no run finds chunks there |
-//! | commit | none between the count of its segments and its leaf while a compaction goes on record |
+//! | commit | between the count of its segments and its leaf no compaction goes on record |
 //! | deletion, repair | one after another |
 //! | restore, verify | go on; they find chunks by id once these have moved |
 
@@ -187,7 +187,7 @@ fn groups(
         for group in serials.chunks(GROUP) {
             let needed: u64 = group.iter().map(|serial| live.bytes(*serial)).sum();
             let before: u64 = group.iter().map(|serial| candidates[serial].bytes).sum();
-            // One segment that is nearly as long afterwards is no gain; nor is an empty one a place.
+            // One segment that is nearly as long afterwards is no gain; an empty one is no place.
             let gain = group.len() > 1 || needed * 100 < before.saturating_mul(rules.live_percent);
             if gain && needed > 0 && needed <= budget {
                 budget -= needed;

@@ -1,5 +1,6 @@
 //! Where chunks went that compactions moved. Places in maps are hints that no hash covers, so they
-//! stay as they are, and a chunk whose segment was emptied is looked up by its id (FORMAT.md 4.3, 5).
+//! stay as they are, and a chunk whose segment was emptied is looked up by its id (FORMAT.md 4.3
+//! and 5).
 
 use crate::StoreError;
 use crate::core::{Core, locked};
@@ -133,14 +134,17 @@ mod tests {
         /// Each compaction in turn, applied to all that was reached by then: what a replay does.
         #[test]
         fn it_is_what_the_replay_makes_of_reaches(
-            steps in prop::collection::vec((prop::collection::btree_set(0usize..30, 1..6), 1u32..4), 0..12),
+            steps in prop::collection::vec(
+                (prop::collection::btree_set(0usize..30, 1..6), 1u32..4), 0..12,
+            ),
             start in prop::collection::btree_set(1u32..31, 1..10),
         ) {
             let (mut alive, mut next) = ((1..31).collect::<Vec<u32>>(), 31);
             let (mut all, mut moves) = (Vec::new(), Moves::default());
             let mut reach: BTreeSet<u32> = start.clone();
             for (picks, count) in steps {
-                let from: BTreeSet<u32> = picks.iter().map(|pick| alive[pick % alive.len()]).collect();
+                let chosen = picks.iter().map(|pick| alive[pick % alive.len()]);
+                let from: BTreeSet<u32> = chosen.collect();
                 let to: BTreeSet<u32> = (next..next + count).collect();
                 next += count;
                 alive.retain(|serial| !from.contains(serial));

@@ -1,6 +1,6 @@
 //! What lies on the volumes, held against the ledger: the footers of all sealed segments, read
-//! several at a time, say which chunks there are. Bound by one read for each segment: the footer and the
-//! trailer behind it lie together.
+//! several at a time, say which chunks there are. Bound by one read for each segment: the footer
+//! and the trailer behind it lie together.
 
 use crate::StoreError;
 use format::footer::Footer;

@@ -99,7 +99,6 @@ fn image_of(repository: &Repository, id: RecoveryPointId) -> Image {
 // ---- the child ----
 
 #[test]
-#[ignore = "the other half of the tests below, which start it"]
 fn child() {
     let Some(place) = std::env::var_os(DIRECTORY).map(PathBuf::from) else { return };
     let mut random = fakes::disk::Random(std::env::var(SEED).unwrap().parse().unwrap());
@@ -274,7 +273,7 @@ struct Running {
 impl Running {
     fn start(place: &Path, seed: u64) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "child", "--ignored", "--nocapture"])
+            .args(["--exact", "child", "--nocapture"])
             .env(DIRECTORY, place)
             .env(SEED, seed.to_string())
             .stdout(Stdio::piped())

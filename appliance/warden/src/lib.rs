@@ -17,7 +17,7 @@
 //! | [`LedgerReader`] | the daemon's side of the ledger; proofs |
 //! | [`Warden`], [`Local`] | how the keeper is called |
 //! | [`client`], [`line`], [`frames`], [`server`], [`service`] | the same over a Unix socket |
-//! | [`sandbox`], [`rights`], [`home`], [`clocks`] | what the process around it keeps and gives up |
+//! | [`sandbox`], [`rights`], [`home`], [`clocks`] | what its process keeps and gives up |
 
 pub mod client;
 pub mod clocks;

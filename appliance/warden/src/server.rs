@@ -5,7 +5,7 @@
 //! | peer | role | how many |
 //! |---|---|---|
 //! | the daemon's user | daemon | one at a time, waits between requests as long as it likes |
-//! | the daemon's user, root, the warden's own user | officer | a few, each answered within limits |
+//! | the daemon's, the warden's, root | officer | a few, each answered within limits |
 //! | anybody else | none: refused before he says a word, and told to the service | - |
 //!
 //! Every request is handled alone, by the service's own lock: the threads only keep a slow or

@@ -33,7 +33,7 @@ pub(crate) enum Command {
     Head(Ask),
     /// Keys and signatures of officers
     ///
-    /// An officer makes a key on a machine of his own (`new`), is enrolled with its public part, and
+    /// An officer makes a key on a machine of his own (`new`), is enrolled with its public part and
     /// signs single actions with it (`sign`). The key never comes to the appliance.
     Officer {
         #[command(subcommand)]
@@ -144,7 +144,8 @@ pub(crate) enum Officer {
         #[arg(long, value_name = "HEX")]
         challenge: String,
         /// A signature, as `officer sign` printed it; one for each officer
-        #[arg(long = "signature", value_name = "NAME=SIGNATURE", value_parser = pair, required = true)]
+        #[arg(long = "signature", value_name = "NAME=SIGNATURE")]
+        #[arg(value_parser = pair, required = true)]
         signatures: Vec<(String, String)>,
         /// What is to be done, word for word as it was signed
         #[command(subcommand)]

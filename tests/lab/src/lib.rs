@@ -7,7 +7,7 @@
 //! | [`guest`], [`files`] | the disks' content: partition table, ext4, real files |
 //! | [`virtual_machine`] | `.vmx`, descriptor, `.nvram` |
 //! | [`vcenter`], [`control`] | the management side, and how guests write and faults happen |
-//! | [`daemon`], [`mod@warden`] | the appliance under test: one process or two, and its command line |
+//! | [`daemon`], [`mod@warden`] | the appliance under test, one process or two, and its commands |
 //! | [`process`], [`place`] | children that never outlive us, directories, programs |
 //!
 //! [`Lab`] puts it together. Every process leaves with the test that started it, killed or not;

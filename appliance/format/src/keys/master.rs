@@ -231,7 +231,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_give_a_value_or_an_error(mut bytes in prop::collection::vec(any::<u8>(), 4096)) {
+        fn any_bytes_give_a_value_or_an_error(
+            mut bytes in prop::collection::vec(any::<u8>(), 4096),
+        ) {
             bytes[..6].copy_from_slice(b"HFKM\x02\x00");
             bytes[7] = 0;
             put_crc(&mut bytes);

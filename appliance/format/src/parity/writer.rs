@@ -117,9 +117,11 @@ mod tests {
     proptest! {
         #[test]
         fn the_cuts_between_the_pieces_make_no_difference(
-            blocks in 1usize..600, cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..9),
+            blocks in 1usize..600,
+            cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..9),
         ) {
-            let bytes: Vec<u8> = (0..blocks * BLOCK).map(|n| u8::try_from(n * n / 3 % 256).unwrap()).collect();
+            let byte = |n: usize| u8::try_from(n * n / 3 % 256).unwrap();
+            let bytes: Vec<u8> = (0..blocks * BLOCK).map(byte).collect();
             let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len())).collect();
             cuts.extend([0, bytes.len()]);
             cuts.sort_unstable();

@@ -76,7 +76,8 @@ proptest! {
         all in prop::collection::vec((0i64..50, 1u64..1000, 0i64..200), 0..40),
         usable in 1u64..60_000, window in 1u32..60, lock in prop::option::of(0u64..300),
     ) {
-        let all: Vec<Stored> = all.into_iter().map(|(at, bytes, lock)| stored(at, bytes, at + lock)).collect();
+        let all = all.into_iter().map(|(at, bytes, lock)| stored(at, bytes, at + lock));
+        let all: Vec<Stored> = all.collect();
         let lock_seconds = lock.map(|days| days * 24 * 3600);
         let question = Question { lock_seconds, ..ask(50, usable, window) };
         let found: Forecast = forecast(&all, &question);
@@ -86,7 +87,8 @@ proptest! {
             Some(at) => {
                 let days = (at.0 - question.now.0 + DAY - 1) / DAY;
                 prop_assert!(first.is_none_or(|first| days <= first), "{found:?}, first {first:?}");
-                let before = (0..days).find(|d| locked_after(&all, &question, *d) > usable as f64 + 1.0);
+                let over = |d: &i64| locked_after(&all, &question, *d) > usable as f64 + 1.0;
+                let before = (0..days).find(over);
                 prop_assert_eq!(before, None);
             }
             None => prop_assert_eq!(first, None, "{:?}", found),
@@ -95,7 +97,8 @@ proptest! {
             prop_assert!(found.locked_full.is_some());
         }
         if let Some(full) = found.full {
-            prop_assert!(found.locked_full.is_none_or(|locked| locked >= full || found.used >= usable));
+            let locked_later = |locked| locked >= full || found.used >= usable;
+            prop_assert!(found.locked_full.is_none_or(locked_later));
         }
     }
 

@@ -75,8 +75,9 @@ const IMPURE: &[&str] = &[
 /// implementation and hide which process does what.
 const STANDS_ON: &[(&str, &str)] = &[("repository", "warden")];
 
-/// The command line knows the API and nothing behind it.
-const COMMAND_LINE_KNOWS: &[&str] = &["api", "model"];
+/// The command line knows the API and nothing behind it; signatures and proofs of the record it
+/// checks itself, because it need not believe the appliance.
+const COMMAND_LINE_KNOWS: &[&str] = &["api", "ledger", "model"];
 
 fn layer_of(name: &str) -> Option<Layer> {
     LAYERS.iter().find(|(member, _)| *member == name).map(|&(_, layer)| layer)

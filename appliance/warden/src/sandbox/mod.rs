@@ -7,10 +7,11 @@
 //! | layer | warden | daemon |
 //! |---|---|---|
 //! | user | its own | its own |
-//! | capabilities | those for the immutable attribute, owners, modes, leases; the bounding set is the same | none but those asked for, the bounding set too |
+//! | capabilities, bounding set | immutable attribute, owners, modes, leases | as asked for |
 //! | `no_new_privs`, no core dump, no tracing | yes | yes |
-//! | paths (Landlock) | repository and state only; nothing is executed | writing below the named paths only; nothing is executed |
-//! | system calls (seccomp) | an allow-list: files, an accepted socket, threads | all but a deny-list |
+//! | paths (Landlock) | repository and state only | writing below the named paths only |
+//! | programs (Landlock) | none is executed | none is executed |
+//! | system calls (seccomp) | files, an accepted socket, threads | all but a deny-list |
 //!
 //! The order is fixed: capabilities of the bounding set can only be dropped with `CAP_SETPCAP`,
 //! the user changed only with `CAP_SETUID`, paths restricted only after `no_new_privs`, and the

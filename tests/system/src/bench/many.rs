@@ -59,8 +59,8 @@ pub fn expiry() -> Result<Measurement> {
         unit: "s",
         goal: Some(Goal::AtMost(10.0)),
         note: format!(
-            "10,000 points of 50 VMs with 10,000 scattered segments each: rules, locks, what nobody \
-             needs any more, and the deletion; {points} points and {segments} segments go; \
+            "10,000 points of 50 VMs with 10,000 scattered segments each: rules, locks, what \
+             nobody needs any more, and the deletion; {points} points and {segments} segments go; \
              {memory} MiB with everything"
         ),
         ..Measurement::default()

@@ -116,10 +116,10 @@ pub const ALL: &[Bench] = &[
     Bench { name: "ingest.rss_mib", how: How::Alone(resident::of_a_large_disk) },
 ];
 
-/// Takes the measurements whose names begin with one of `prefixes` (with commas between), prints each and appends it to
-/// `results`; a table at the end is for people. Goes on after one that fails, and fails at the
-/// end. A goal that is not met is a result, not a failure; a peer that is not installed is said
-/// loudly and skipped.
+/// Takes the measurements whose names begin with one of `prefixes` (with commas between), prints
+/// each and appends it to `results`; a table at the end is for people. Goes on after one that
+/// fails, and fails at the end. A goal that is not met is a result, not a failure; a peer that is
+/// not installed is said loudly and skipped.
 ///
 /// # Errors
 /// When a measurement fails, none has that prefix, or the results cannot be kept.

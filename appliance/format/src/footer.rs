@@ -283,6 +283,23 @@ mod tests {
     }
 
     #[test]
+    fn a_trailer_names_no_more_entries_than_there_is_room_for_records() {
+        let mut footer = sample(200);
+        let encoded = footer.encode();
+        let right = trailer(&footer, &encoded);
+        let length = right.geometry.file_length();
+        // Nearly the whole file as its footer: a reader would take all of it into memory.
+        let footer_offset = BLOCK as u64;
+        let room = right.geometry.protected_length() - footer_offset;
+        let footer_length = (room - FOOTER_HEAD as u64) / ENTRY as u64 * ENTRY as u64;
+        let footer_length = footer_length + FOOTER_HEAD as u64;
+        let greedy = Trailer { footer_offset, footer_length, ..right };
+        assert_eq!(footer_length.next_multiple_of(BLOCK as u64), room, "it fits the lengths");
+        assert!(Trailer::decode(&greedy.encode(), length).is_err());
+        assert_eq!(Trailer::decode(&right.encode(), length), Ok(right));
+    }
+
+    #[test]
     fn every_flipped_byte_is_found() {
         let mut footer = sample(3);
         let encoded = footer.encode();

@@ -108,10 +108,13 @@ impl Trailer {
         let table_hash = fields.array()?;
         let epoch = fields.u32()?;
         fields.zeros(BLOCK - 4 - USED)?;
+        // Behind the segment's header each entry's record has at least one block: this bounds what
+        // a reader of the footer has to take into memory.
+        let records = (footer_offset / BLOCK as u64).checked_sub(1);
         let entries = footer_length.checked_sub(FOOTER_HEAD as u64);
+        let entries = entries.filter(|bytes| bytes.is_multiple_of(ENTRY as u64));
         let fits = footer_offset.is_multiple_of(BLOCK as u64)
-            && footer_offset >= BLOCK as u64
-            && entries.is_some_and(|bytes| bytes.is_multiple_of(ENTRY as u64))
+            && entries.is_some_and(|bytes| records.is_some_and(|all| bytes / ENTRY as u64 <= all))
             && footer_length.checked_next_multiple_of(BLOCK as u64)
                 == geometry.protected_length().checked_sub(footer_offset);
         if !fits {

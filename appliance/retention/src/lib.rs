@@ -30,10 +30,11 @@
 //! | `Unhold` | an officer with [`Right::ReleaseHold`] |
 //! | `Override` | a pair with [`Right::Override`] each; never after `ForbidOverrides` |
 //! | `ForbidOverrides` | an officer with [`Right::Override`]; for ever |
-//! | `Enrol`, `Dismiss`, `SetBounds` | a pair; anybody before the first commit; local command |
+//! | `Enrol`, `Dismiss`, `SetBounds` | a pair; while there is none, the local command |
 //!
 //! The local command is the box's own, run from its console ([`Authority::local`]); it counts only
-//! while there is no pair.
+//! while there is no pair. The first officers are put on record by whoever makes the repository,
+//! without a request: from then on nobody is trusted for having come early.
 //! A pair is two different officers in office, neither of whom enrolled the other (W8).
 //!
 //! # Rules that no sequence of calls gets around

@@ -15,7 +15,7 @@ use std::io;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Inspected {
     pub(crate) sealed: Sealed,
-    pub(crate) data_length: u64,
+    pub(crate) trailer: Trailer,
     pub(crate) data_hash: [u8; 32],
 }
 
@@ -75,7 +75,7 @@ pub(crate) fn inspect(
         return Err(wrong("its header and its trailer differ"));
     }
     let footer = footer(file, &trailer)?;
-    Ok(Inspected { sealed, data_length: footer.data_length, data_hash: footer.data_hash })
+    Ok(Inspected { sealed, trailer, data_hash: footer.data_hash })
 }
 
 fn footer(file: &dyn Read, trailer: &Trailer) -> Result<Footer, InspectError> {

@@ -11,28 +11,13 @@ use ledger::Runs;
 use ledger::event::{LockBounds, PointText, ReachChange, Right};
 use model::{ErrorKind, LockMode};
 use retention::{Refusal, Verdict};
-use support::{World, key_file, officer, point, runs, segment, segment_of, workload};
+use support::{
+    World, key_file, locked, officer, only, point, refusal, runs, segment, segment_of, size, tick,
+    workload,
+};
 use warden::storage::{self, Storage};
 use warden::wire::{Evidence, OfficerAction, OfficerRequest, Outcome, Removed, Request};
 use warden::{Caller, WardenError};
-
-fn only(add: &[u32]) -> ReachChange {
-    ReachChange { base: None, add: runs(add), drop: Runs::new() }
-}
-
-/// One locked point over segments 1 and 2.
-fn locked(seconds: u64) -> World {
-    let mut world = World::new(Sim::default());
-    world.create().unwrap();
-    world.seal(0, 1, Class::Data, 0).unwrap();
-    world.seal(0, 2, Class::Metadata, 0).unwrap();
-    world.commit(1, 2, only(&[1, 2]), (LockMode::Governance, seconds)).unwrap();
-    world
-}
-
-fn size(world: &World) -> u64 {
-    world.keeper.as_ref().unwrap().state().size()
-}
 
 fn removed(outcome: Outcome) -> Removed {
     match outcome {
@@ -41,22 +26,8 @@ fn removed(outcome: Outcome) -> Removed {
     }
 }
 
-fn tick(world: &mut World) -> Vec<String> {
-    match world.ask(Request::Tick).unwrap().outcome {
-        Outcome::Ticked { alarms } => alarms,
-        other => panic!("{other:?}"),
-    }
-}
-
 fn delete(points: &[u8]) -> Request {
     Request::Delete { points: points.iter().map(|n| point(*n)).collect(), keep: Runs::new() }
-}
-
-fn refusal(outcome: Result<warden::wire::Reply, WardenError>) -> Refusal {
-    match outcome {
-        Err(WardenError::Refused { refusal, .. }) => *refusal,
-        other => panic!("{other:?}"),
-    }
 }
 
 #[test]
@@ -424,6 +395,12 @@ fn a_repair_demands_what_was_sealed() {
     let outcome = world.ask(Request::Repair { volume: 0, serial: 1 }).unwrap().outcome;
     assert_eq!(outcome, Outcome::Repaired { blocks: 1 });
     assert!(!world.state.segment(1).unwrap().distrusted);
+    world.write(0, 1, &segment(1, Class::Data, 0)).unwrap();
+    let error = world.ask(Request::Repair { volume: 0, serial: 1 }).unwrap_err();
+    assert!(error.to_string().contains("nothing to repair"), "{error}");
+    world.ask(Request::Note(Evidence::Quarantined { serial: 1 })).unwrap();
+    let outcome = world.ask(Request::Repair { volume: 0, serial: 1 }).unwrap().outcome;
+    assert_eq!(outcome, Outcome::Repaired { blocks: 0 }, "right and not trusted: it is again");
     world.check();
 }
 

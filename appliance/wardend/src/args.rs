@@ -143,9 +143,9 @@ pub(crate) enum Officer {
         /// The challenge that was signed
         #[arg(long, value_name = "HEX")]
         challenge: String,
-        /// A signature, as `officer sign` printed it; one for each officer
-        #[arg(long = "signature", value_name = "NAME=SIGNATURE")]
-        #[arg(value_parser = pair, required = true)]
+        /// A signature, as `officer sign` printed it; one for each officer. None: as root at the
+        /// machine, for officers and bounds, while there are no two officers
+        #[arg(long = "signature", value_name = "NAME=SIGNATURE", value_parser = pair)]
         signatures: Vec<(String, String)>,
         /// What is to be done, word for word as it was signed
         #[command(subcommand)]

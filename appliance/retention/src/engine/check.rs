@@ -37,11 +37,11 @@ impl Retention {
                 is_now(*point, *at, now)?;
             }
             Event::ForbidOverrides => self.officers.one_with(Right::Override, who)?,
-            Event::SetBounds(_) | Event::Dismiss { .. } => self.managed_by(who)?,
+            Event::SetBounds(_) | Event::Dismiss { .. } => self.officers.pair_or_local(who)?,
             Event::Enrol { officer, by, .. } => {
                 good_name(officer)?;
                 Officers::approved(by, who)?;
-                if by.is_empty() && self.committed && !self.officers.local(who) {
+                if by.is_empty() && !self.officers.local(who) {
                     return Err(Refusal::NeedsTwo { right: None });
                 }
             }
@@ -51,11 +51,6 @@ impl Retention {
             }
         }
         self.allows(event)
-    }
-
-    /// Who may change offices and bounds.
-    fn managed_by(&self, who: &Authority) -> Result<(), Refusal> {
-        if self.committed { self.officers.pair_or_local(who) } else { Ok(()) }
     }
 
     fn within_bounds(&self, until: RetentionTime, now: &ClockView) -> Result<(), Refusal> {

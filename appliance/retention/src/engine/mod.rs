@@ -24,8 +24,6 @@ pub struct Retention {
     points: BTreeMap<RecoveryPointId, PointState>,
     officers: Officers,
     bounds: Bounds,
-    /// A point was committed at some time: the beginning is over.
-    committed: bool,
     overrides_forbidden: bool,
 }
 
@@ -39,7 +37,6 @@ impl Retention {
         match event {
             Event::Commit { point, lock } => {
                 self.points.insert(point, PointState::new(lock));
-                self.committed = true;
             }
             Event::Extend { point, until } => self.state(point)?.lock.until = until,
             Event::Tighten { point } => self.state(point)?.lock.mode = LockMode::Compliance,

@@ -67,6 +67,7 @@ fn proper(ask: Ask, now: i64) -> (Ask, Who) {
     match ask {
         Ask::Override { p, by, .. } => (Ask::Override { p, by, at: now }, everybody),
         Ask::Delete { p, .. } => (Ask::Delete { p, at: now }, everybody),
+        Ask::Enrol { by: 0, .. } => (ask, Who { signed: 0, local: true }),
         ask => (ask, everybody),
     }
 }

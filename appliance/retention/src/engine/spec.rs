@@ -29,7 +29,6 @@ pub(super) struct Spec {
     pub(super) points: Vec<Option<Point>>,
     pub(super) officers: Vec<Officer>,
     pub(super) bounds: (u64, u64),
-    pub(super) begun: bool,
     pub(super) forbidden: bool,
     pub(super) now: i64,
     pub(super) doubt: bool,
@@ -64,7 +63,6 @@ impl Spec {
             points: vec![None; points],
             officers: vec![Officer::default(); officers],
             bounds: (0, u64::MAX),
-            begun: false,
             forbidden: false,
             now,
             doubt: false,
@@ -74,7 +72,7 @@ impl Spec {
     /// Whether the request is granted.
     pub(super) fn grants(&self, ask: &Ask, who: Who) -> bool {
         let one_with = |right| self.serving(right) & who.signed != 0;
-        let manage = !self.begun || self.pairs_in(who.signed) || self.local(who);
+        let manage = self.pairs_in(who.signed) || self.local(who);
         match *ask {
             Ask::Commit { p, end, .. } => self.points[p].is_none() && self.fits(end),
             Ask::Extend { p, end } => {
@@ -93,9 +91,7 @@ impl Spec {
             }
             Ask::Forbid => one_with(OVERRIDE),
             Ask::Bounds { min, max } => min <= max && manage,
-            Ask::Enrol { o, by: 0, .. } => {
-                !self.officers[o].serving && (!self.begun || self.local(who))
-            }
+            Ask::Enrol { o, by: 0, .. } => !self.officers[o].serving && self.local(who),
             Ask::Enrol { o, by, .. } => {
                 !self.officers[o].serving && self.pair(by, 0) && by & !who.signed == 0
             }
@@ -113,7 +109,6 @@ impl Spec {
         match *ask {
             Ask::Commit { p, compliance, end } => {
                 self.points[p] = Some(Point { compliance, end, matters: 0 });
-                self.begun = true;
             }
             Ask::Extend { p, end } => point(p, &|x| x.end = end),
             Ask::Tighten { p } => point(p, &|x| x.compliance = true),

@@ -57,10 +57,10 @@ fn staffed(mode: LockMode, until: i64) -> Retention {
         enrol("anna", [Right::Override], []),
         enrol("bert", [Right::Override], []),
         enrol("cleo", [Right::ReleaseHold], []),
-        commit(POINT, mode, until),
     ] {
-        request(&mut retention, event, &Authority::nobody(), 0).unwrap();
+        retention.apply(event).unwrap();
     }
+    request(&mut retention, commit(POINT, mode, until), &Authority::nobody(), 0).unwrap();
     retention
 }
 
@@ -294,6 +294,24 @@ fn w8_the_local_command_stands_in_only_while_there_is_no_pair() {
     let bounds = Event::SetBounds(Bounds::default());
     assert!(request(&mut retention, bounds, &local, 0).is_err());
     assert!(request(&mut retention, Event::ForbidOverrides, &local, 0).is_err());
+}
+
+#[test]
+fn w8_nobody_changes_offices_or_bounds_for_having_come_before_the_first_commit() {
+    let (nobody, local) = (Authority::nobody(), Authority::local());
+    let mut retention = Retention::default();
+    let bounds = || Event::SetBounds(Bounds::default());
+    assert!(request(&mut retention, bounds(), &nobody, 0).is_err());
+    assert!(request(&mut retention, enrol("eve", [Right::Override], []), &nobody, 0).is_err());
+    for name in ["anna", "bert"] {
+        let dismiss = Event::Dismiss { officer: name.into() };
+        request(&mut retention, enrol(name, [Right::Override], []), &local, 0).unwrap();
+        assert!(request(&mut retention, dismiss, &nobody, 0).is_err());
+    }
+    // There is a pair: the local command has said its last.
+    for event in [Event::Dismiss { officer: "anna".into() }, bounds()] {
+        assert!(request(&mut retention, event, &local, 0).is_err());
+    }
 }
 
 #[test]

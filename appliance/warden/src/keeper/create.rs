@@ -13,6 +13,7 @@ use ledger::event::{LockBounds, Right};
 use ledger::{Event, Leaf, NoteSigner, origin};
 use model::{ErrorKind, RetentionTime};
 use retention::Reading;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Longest `leaves` that a creation that did not come to its end can have left.
@@ -69,6 +70,10 @@ impl super::Keeper {
     ) -> Result<(Self, Found), WardenError> {
         let (header, _) = RepositoryHeader::decode(&creation.header)
             .map_err(|error| WardenError::denied(format!("the header to be written: {error}")))?;
+        let people: BTreeSet<&[u8; 32]> = creation.officers.iter().map(|one| &one.key).collect();
+        if people.len() < creation.officers.len() {
+            return Err(WardenError::denied("two officers have the same key: they are one person"));
+        }
         for (path, shared) in
             [("", false), ("open", true), ("segments", false), ("ledger", false), ("keys", false)]
         {

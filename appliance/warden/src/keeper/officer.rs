@@ -55,7 +55,7 @@ impl Keeper {
         };
         let event = event(action, names.into_iter().collect());
         if let Event::Officer { key, .. } = &event
-            && let Err(problem) = officer_key(key)
+            && let Err(problem) = self.new_key(key)
         {
             return Err(self.deny(point, name, problem, reading));
         }
@@ -68,6 +68,15 @@ impl Keeper {
         }
         self.record(vec![event], reading)?;
         Ok(Outcome::Done)
+    }
+
+    /// A key that nobody in office has: two names with one key are one person, and no pair.
+    fn new_key(&self, text: &str) -> Result<(), String> {
+        let key = officer_key(text)?;
+        match self.state.officers().iter().find(|(_, officer)| officer.key == key) {
+            Some((name, _)) => Err(format!("it is the key of {name}; each officer has his own")),
+            None => Ok(()),
+        }
     }
 
     /// Names of those whose signatures are right; all of them must be. The challenge is used up.

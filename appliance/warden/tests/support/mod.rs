@@ -16,7 +16,7 @@ use model::{
     ChunkId, Consistency, LockMode, RecoveryPointId, RetentionTime, RunId, VmIdentity, VmUuid,
     WallTime,
 };
-use retention::Reading;
+use retention::{Reading, Refusal};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -436,6 +436,38 @@ impl World {
             assert_eq!(*blake3::hash(&bytes).as_bytes(), key.hash, "the key of epoch {epoch}");
         }
         assert!(state.removal().is_none(), "a deletion was not completed");
+    }
+}
+
+pub(crate) fn only(add: &[u32]) -> ReachChange {
+    ReachChange { base: None, add: runs(add), drop: Runs::new() }
+}
+
+/// One locked point over segments 1 and 2.
+pub(crate) fn locked(seconds: u64) -> World {
+    let mut world = World::new(Sim::default());
+    world.create().unwrap();
+    world.seal(0, 1, Class::Data, 0).unwrap();
+    world.seal(0, 2, Class::Metadata, 0).unwrap();
+    world.commit(1, 2, only(&[1, 2]), (LockMode::Governance, seconds)).unwrap();
+    world
+}
+
+pub(crate) fn size(world: &World) -> u64 {
+    world.keeper.as_ref().unwrap().state().size()
+}
+
+pub(crate) fn tick(world: &mut World) -> Vec<String> {
+    match world.ask(Request::Tick).unwrap().outcome {
+        Outcome::Ticked { alarms } => alarms,
+        other => panic!("{other:?}"),
+    }
+}
+
+pub(crate) fn refusal(outcome: Result<warden::wire::Reply, WardenError>) -> Refusal {
+    match outcome {
+        Err(WardenError::Refused { refusal, .. }) => *refusal,
+        other => panic!("{other:?}"),
     }
 }
 

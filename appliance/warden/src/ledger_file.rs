@@ -156,6 +156,10 @@ impl LedgerFile {
     /// Makes `leaves` durable, all or a prefix of them; `Ok` when all are, and `state` has them.
     pub(crate) fn append(&mut self, leaves: &[Leaf], state: &mut State) -> Result<(), WardenError> {
         self.writable()?;
+        // Before a byte is written: what the replay refuses would lock everybody out for ever.
+        state.check(leaves).map_err(|problem| {
+            WardenError::denied(format!("this would break the rules of the ledger: {problem}"))
+        })?;
         if self.head_is_behind {
             self.write_head()?;
         }

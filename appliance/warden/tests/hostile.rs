@@ -9,11 +9,14 @@ use fakes::disk::Sim;
 use format::parity::ParityWriter;
 use format::segment::Class;
 use format::trailer::Trailer;
-use ledger::event::{LockBounds, Right};
+use ledger::event::{LockBounds, PointText, Right, Segment};
+use ledger::{Event, Leaf, Runs};
+use model::{LockMode, RetentionTime};
 use std::sync::Arc;
-use support::{World, locked, officer, refusal, segment};
+use support::{World, key_file, locked, officer, only, refusal, runs, segment, workload};
+use warden::storage;
 use warden::wire::{Evidence, OfficerAction, Request};
-use warden::{Caller, Keeper};
+use warden::{Caller, Keeper, State};
 
 /// A daemon that is an enemy from the first minute on, before there is any point.
 #[test]
@@ -108,5 +111,110 @@ fn a_repair_does_not_bring_in_parity_that_repairs_nothing() {
     }
     world.write(0, 1, &right).unwrap();
     world.ask(Request::Repair { volume: 0, serial: 1 }).unwrap();
+    world.check();
+}
+
+/// Every leaf of a ledger, and leaves that break its rules, against every state on the way: what
+/// is checked before a leaf is written is what taking it says.
+#[test]
+fn whether_a_leaf_can_be_taken_is_known_before_it_is_written() {
+    let mut world = World::new(Sim::default());
+    workload(&mut world).unwrap();
+    let bytes = storage::read_all(&world.disk, "ledger/leaves", 1 << 24).unwrap();
+    let mut frames = ledger::Frames::new(support::ID);
+    frames.push(&bytes);
+    let mut leaves = Vec::new();
+    while let Some(leaf) = frames.next_leaf().unwrap() {
+        leaves.push(leaf);
+    }
+    let mut tried = leaves.clone();
+    let last = leaves.last().unwrap();
+    for event in broken(&leaves) {
+        tried.push(Leaf::new(last.clock, last.wall, event));
+    }
+    let (mut state, mut refused) = (State::new(), 0);
+    for (number, leaf) in (0..).zip(&leaves) {
+        for other in &tried {
+            let clock = other.clock.max(state.high_water());
+            let other = Leaf::new(clock, other.wall, other.event.clone());
+            let checked = state.check(std::slice::from_ref(&other));
+            let taken = state.clone().apply(number, &other);
+            assert_eq!(
+                checked.is_ok(),
+                taken.is_ok(),
+                "{number}: {other:?}: {checked:?} {taken:?}"
+            );
+            refused += u32::from(checked.is_err());
+        }
+        state.apply(number, leaf).unwrap();
+    }
+    assert!(refused > 1000, "{refused}");
+}
+
+fn broken(leaves: &[Leaf]) -> Vec<Event> {
+    let (point, none) = (PointText(support::point(90)), Runs::new);
+    let zero: Runs = [0, 1].into_iter().collect();
+    let mut events = vec![
+        Event::Delete { points: vec![point], segments: none(), keys: vec![] },
+        Event::Delete { points: vec![], segments: runs(&[10]), keys: vec![] },
+        Event::Delete { points: vec![], segments: none(), keys: vec![2] },
+        Event::Delete { points: vec![], segments: zero.clone(), keys: vec![] },
+        Event::Compact { from: zero, to: runs(&[10]) },
+        Event::Compact { from: runs(&[1]), to: runs(&[1, 10]) },
+        Event::Volume { number: 0 },
+        Event::Key { epoch: 9, hash: "no hash".into() },
+        Event::Signer { key: "nobody".into() },
+        Event::Extend { point: support::point(1), until: RetentionTime(1) },
+        Event::Hold { point: support::point(90), matter: "m".into() },
+    ];
+    for leaf in leaves {
+        match leaf.event.clone() {
+            Event::Segment(segment) => {
+                events.push(Event::Segment(Segment { serial: 700, epoch: 7, ..segment.clone() }));
+                events.push(Event::Segment(Segment { serial: 0, ..segment.clone() }));
+                events.push(Event::Segment(Segment { seal: "x".into(), serial: 700, ..segment }));
+            }
+            Event::Commit(commit) => {
+                let mut far = *commit;
+                far.point = support::point(91);
+                far.reach.add = runs(&[1, 700]);
+                events.push(Event::Commit(Box::new(far)));
+            }
+            _ => {}
+        }
+    }
+    events
+}
+
+/// A volume is away while the key of what lies on it is destroyed. When it comes back nothing can
+/// be done with that any more, and nothing on record says otherwise.
+#[test]
+fn a_segment_whose_key_was_destroyed_meanwhile_is_not_recorded() {
+    let mut world = locked(900_000);
+    world.ask(Request::AddVolume { number: 1 }).unwrap();
+    world.ask(Request::AddKey { epoch: 1, file: key_file(1) }).unwrap();
+    world.seal(0, 10, Class::Metadata, 1).unwrap();
+    world.commit(2, 10, only(&[10]), (LockMode::Governance, 0)).unwrap();
+    world.seal(1, 11, Class::Metadata, 1).unwrap();
+    let header = storage::read_all(&world.disk, "volumes/1/volume", 4096).unwrap();
+    world.disk.remove_below("volumes/1/volume");
+    world.restart().unwrap();
+    world.ask(Request::AddKey { epoch: 2, file: key_file(2) }).unwrap();
+    world.delete(&[2]).unwrap();
+    assert!(!world.state.keys().contains_key(&1));
+    storage::replace(&world.disk, "volumes/1/volume", &header).unwrap();
+    let found = world.restart().unwrap();
+    assert_eq!(found.orphans, runs(&[11]));
+    let commit = world.commit_request(3, 11, only(&[11]), (LockMode::Governance, 5));
+    let error = world.ask(Request::Commit(Box::new(commit))).unwrap_err();
+    assert!(error.to_string().contains("destroyed"), "{error}");
+    let compact = Request::Compact { from: runs(&[1]), to: runs(&[11]) };
+    assert!(world.ask(compact).is_err());
+    // It still opens, and goes on.
+    world.restart().unwrap();
+    world.ask(Request::Reclaim { keep: Runs::new() }).unwrap();
+    assert!(!world.disk.paths().contains(&"volumes/1/segments/0000000b.segment".to_owned()));
+    world.seal(0, 12, Class::Metadata, 2).unwrap();
+    world.commit(4, 12, only(&[12]), (LockMode::Governance, 5)).unwrap();
     world.check();
 }

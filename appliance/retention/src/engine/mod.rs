@@ -61,8 +61,9 @@ impl Retention {
         Ok(())
     }
 
-    /// The invariants: true of every event on record, whoever asked for it.
-    fn allows(&self, event: &Event) -> Result<(), Refusal> {
+    /// The invariants: true of every event on record, whoever asked for it. What this refuses
+    /// [`apply`](Self::apply) refuses.
+    pub fn allows(&self, event: &Event) -> Result<(), Refusal> {
         match event {
             Event::Commit { point, .. } => match self.points.get(point) {
                 Some(_) => Err(Refusal::Exists { point: *point }),

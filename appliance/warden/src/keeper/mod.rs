@@ -326,9 +326,18 @@ impl Keeper {
                 }
                 continue;
             }
+            if self.state.deleted().contains(serial) {
+                return Err(format!("segment {serial:08x} was deleted"));
+            }
             let Some(sealed) = self.orphans.get(&serial) else {
                 return Err(format!("segment {serial:08x} is damaged"));
             };
+            if sealed.epoch != 0 && !self.state.keys().contains_key(&sealed.epoch) {
+                let epoch = sealed.epoch;
+                return Err(format!(
+                    "segment {serial:08x} was written under key {epoch}, which was destroyed since;                      reclaim removes it"
+                ));
+            }
             events.push(Event::Segment(seal::leaf(serial, file.volume, sealed)));
         }
         Ok(events)

@@ -25,6 +25,9 @@ impl Keeper {
             Evidence::Scrubbed { segments, bytes, damaged } => {
                 at_most(segments.as_slice().len(), RUNS_PER_LEAF)?;
                 at_most(damaged.len(), SERIALS_PER_LEAF)?;
+                if segments.contains(0) {
+                    return Err(WardenError::denied("serials begin with 1"));
+                }
                 Event::Scrubbed { segments, bytes, damaged }
             }
             Evidence::Quarantined { serial } => self.quarantine(serial)?,

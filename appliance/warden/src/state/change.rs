@@ -1,5 +1,6 @@
 //! The effect of each kind of leaf (the table of FORMAT.md 8).
 
+use super::check::no_serial_zero;
 use super::{Created, Key, Officer, Segment, State};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -14,7 +15,7 @@ pub(super) fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
-fn hash(text: &str) -> Result<[u8; 32], String> {
+pub(super) fn hash(text: &str) -> Result<[u8; 32], String> {
     let mut hash = [0; 32];
     hex::decode_to_slice(text, &mut hash).map_err(|error| format!("'{text}': {error}"))?;
     Ok(hash)
@@ -60,6 +61,7 @@ impl State {
         if first != (self.size == 0) {
             return Err("the first leaf, and only that, creates the repository".into());
         }
+        no_serial_zero(&leaf.event)?;
         if !matches!(leaf.event, Event::Reach { .. } | Event::Commit(_)) {
             self.pending = None;
         }
@@ -78,8 +80,9 @@ impl State {
             | Event::Bounds { .. } => self.take_lock(leaf),
             Event::Key { epoch, hash } => self.key(*epoch, hash),
             Event::Volume { number } => {
-                let new = *number > 0 && self.volumes.insert(*number);
-                if new { Ok(()) } else { Err(format!("volume {number} again")) }
+                self.may_add_volume(*number)?;
+                self.volumes.insert(*number);
+                Ok(())
             }
             Event::Segment(segment) => self.segment_leaf(segment, leaf.clock),
             Event::Reach { point, add, drop } => {
@@ -167,9 +170,7 @@ impl State {
     }
 
     fn key(&mut self, epoch: u32, file: &str) -> Result<(), String> {
-        if epoch == 0 || self.keys.contains_key(&epoch) || self.destroyed.contains(&epoch) {
-            return Err(format!("key epoch {epoch} again"));
-        }
+        self.may_add_key(epoch, file)?;
         self.keys.insert(epoch, Key { hash: hash(file)?, segments: 0 });
         Ok(())
     }
@@ -179,27 +180,23 @@ impl State {
         segment: &ledger::event::Segment,
         clock: RetentionTime,
     ) -> Result<(), String> {
-        let serial = segment.serial;
-        if serial == 0 || self.segments.contains_key(&serial) || self.deleted.contains(serial) {
-            return Err(format!("segment {serial} again"));
-        }
-        if segment.epoch != 0 {
-            let key = self.keys.get_mut(&segment.epoch);
-            key.ok_or_else(|| format!("there is no key of epoch {}", segment.epoch))?.segments += 1;
+        let (class, seal) = self.is_new(segment)?;
+        if let Some(key) = self.keys.get_mut(&segment.epoch) {
+            key.segments += 1;
         }
         let known = Segment {
             volume: segment.volume,
-            class: class_of(&segment.class)?,
+            class,
             cohort: segment.cohort,
             bytes: segment.bytes,
-            seal: hash(&segment.seal)?,
+            seal,
             epoch: segment.epoch,
             recorded: clock,
             scrubbed: None,
             distrusted: false,
             quarantined: false,
         };
-        self.segments.insert(serial, known);
+        self.segments.insert(segment.serial, known);
         Ok(())
     }
 }

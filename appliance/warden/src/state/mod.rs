@@ -5,6 +5,7 @@
 //! such a leaf was not written by a warden.
 
 mod change;
+mod check;
 mod counts;
 mod evidence;
 mod parts;

@@ -6,7 +6,7 @@ use format::Place;
 use ledger::Runs;
 use ledger::event::{Commit, PointText, ReachChange};
 use model::{ChunkId, RecoveryPointId, RetentionTime};
-use retention::Verdict;
+use std::collections::BTreeSet;
 
 impl State {
     pub(super) fn part_of_reach(&mut self, point: RecoveryPointId, add: &Runs, drop: &Runs) {
@@ -44,12 +44,8 @@ impl State {
         commit.manifest.id.parse::<ChunkId>().map_err(text)?;
         Place::from_bits(commit.manifest.place).map_err(text)?;
         let reach = self.reach_of(&change)?;
-        let unknown = |run: &(u32, u32)| {
-            let wanted = u64::from(run.1 - run.0) + 1;
-            self.segments.range(run.0..=run.1).count() as u64 != wanted
-        };
         // What the base reaches is recorded: a segment that is reached is not deleted.
-        if change.add.as_slice().iter().any(unknown) {
+        if !self.records(&change.add, &BTreeSet::new()) {
             return Err("it reaches a segment that is not recorded".into());
         }
         let event = retention::Event::Commit { point: id, lock: commit.lock };
@@ -70,7 +66,7 @@ impl State {
         to: &Runs,
         clock: RetentionTime,
     ) -> Result<(), String> {
-        self.may_compact(from, to, clock)?;
+        self.may_compact(from, to, clock, &BTreeSet::new())?;
         for point in self.points.values_mut() {
             if point.reach.intersects(from.as_slice()) {
                 let moved = point.reach.edit(from, to);
@@ -80,25 +76,6 @@ impl State {
             }
         }
         self.compactions.push((from.clone(), to.clone()));
-        Ok(())
-    }
-
-    /// Whether chunks may be moved: all segments recorded, and no point that reaches the old ones
-    /// locked or held.
-    fn may_compact(&self, from: &Runs, to: &Runs, clock: RetentionTime) -> Result<(), String> {
-        let all = |runs: &Runs| {
-            let known = |&(a, b): &(u32, u32)| self.segments.range(a..=b).count() as u64;
-            runs.as_slice().iter().map(known).sum::<u64>() == runs.count()
-        };
-        if !all(from) || !all(to) || from.without(to) != *from {
-            return Err("the segments of a compaction are not all recorded".into());
-        }
-        for (id, _) in self.reaching(from) {
-            match self.retention.may_delete(id, clock) {
-                Some(Verdict::Expire) => {}
-                _ => return Err(format!("recovery point {id} needs the old segments")),
-            }
-        }
         Ok(())
     }
 

@@ -335,8 +335,8 @@ impl Keeper {
             if sealed.epoch != 0 && !self.state.keys().contains_key(&sealed.epoch) {
                 let epoch = sealed.epoch;
                 return Err(format!(
-                    "segment {serial:08x} was written under key {epoch}, which was destroyed; reclaim \
-                     removes it"
+                    "segment {serial:08x} was written under key {epoch}, which was destroyed; \
+                     reclaim removes it"
                 ));
             }
             events.push(Event::Segment(seal::leaf(serial, file.volume, sealed)));

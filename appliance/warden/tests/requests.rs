@@ -437,7 +437,7 @@ fn a_daemon_that_floods_the_record_is_refused_and_told_once_and_honest_use_is_no
     let mut world = locked(100_000);
     // A scrub of 100,000 segments and 5,000 verifications on one day.
     for number in 0..1563u32 {
-        let segments = [(number * 64, number * 64 + 63)].map(|(first, last)| first..=last);
+        let segments = [(number * 64 + 1, number * 64 + 64)].map(|(first, last)| first..=last);
         let segments: Runs = segments.into_iter().flatten().collect();
         world
             .ask(Request::Note(Evidence::Scrubbed { segments, bytes: 1, damaged: vec![] }))

@@ -6,6 +6,8 @@
 //! between the synced one and the last one, and each directory entry that was not synced is kept
 //! or lost on its own (a rename is either done or not).
 
+mod faults;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
@@ -67,6 +69,10 @@ struct State {
     writers: BTreeMap<Inode, Weak<()>>,
     fail_sync_at: Option<u64>,
     lie_at_read_back: bool,
+    /// What asks for anything below these paths gets this error of the system.
+    refused: Vec<(String, i32)>,
+    /// What the page cache says of some files, whatever is on the medium.
+    cached: BTreeMap<Inode, Vec<u8>>,
 }
 
 /// The disk; clones are the same disk.
@@ -108,7 +114,7 @@ impl Sim {
     fn writer(&self, state: &mut State, inode: Inode) -> SimFile {
         let held = state.writers.get(&inode).and_then(Weak::upgrade).unwrap_or_default();
         state.writers.insert(inode, Arc::downgrade(&held));
-        SimFile { sim: self.clone(), inode, _writer: Some(held) }
+        SimFile { sim: self.clone(), inode, from_cache: false, _writer: Some(held) }
     }
 
     /// Operations so far that change something.
@@ -272,6 +278,8 @@ fn torn(content: &Content, random: &mut Random) -> Content {
 struct SimFile {
     sim: Sim,
     inode: Inode,
+    /// Reads what the page cache has, if it has anything.
+    from_cache: bool,
     /// Held by handles that can write.
     _writer: Option<Arc<()>>,
 }
@@ -327,7 +335,8 @@ impl Read for SimFile {
         let state = self.sim.state();
         state.look()?;
         let start = usize::try_from(offset).expect("64 bits");
-        let bytes = &state.files[&self.inode].now;
+        let cached = state.cached.get(&self.inode).filter(|_| self.from_cache);
+        let bytes = cached.unwrap_or(&state.files[&self.inode].now);
         match bytes.get(start..start.saturating_add(buffer.len())) {
             Some(bytes) => {
                 buffer.copy_from_slice(bytes);
@@ -376,7 +385,7 @@ impl Storage for Sim {
 
     fn list(&self, path: &str) -> io::Result<Vec<(String, u64)>> {
         let state = self.state();
-        state.look()?;
+        state.look_at(path)?;
         let inside = state.names.iter().filter(|(name, _)| directory_of(name) == path);
         let plain = |name: &str| name.rsplit('/').next().unwrap_or(name).to_owned();
         Ok(inside.map(|(name, i)| (plain(name), state.files[i].now.len() as u64)).collect())
@@ -384,6 +393,7 @@ impl Storage for Sim {
 
     fn create(&self, path: &str, _expected: u64) -> io::Result<Box<dyn Append>> {
         let mut state = self.state();
+        state.look_at(path)?;
         state.change()?;
         if state.names.contains_key(path) {
             return Err(io::ErrorKind::AlreadyExists.into());
@@ -405,9 +415,11 @@ impl Storage for Sim {
     }
 
     fn open(&self, path: &str) -> io::Result<Arc<dyn Read>> {
-        let state = self.state();
-        state.look()?;
-        Ok(Arc::new(SimFile { sim: self.clone(), inode: state.inode(path)?, _writer: None }))
+        self.open_to_read(path, true)
+    }
+
+    fn open_uncached(&self, path: &str) -> io::Result<Arc<dyn Read>> {
+        self.open_to_read(path, false)
     }
 
     fn read_back(&self, path: &str, sink: &mut dyn FnMut(&[u8])) -> io::Result<()> {
@@ -484,9 +496,9 @@ impl Storage for Sim {
         self.state().look().map(|()| false)
     }
 
-    fn free(&self, _path: &str) -> io::Result<u64> {
+    fn free(&self, path: &str) -> io::Result<u64> {
         let state = self.state();
-        state.look()?;
+        state.look_at(path)?;
         Ok(state.capacity.map_or(u64::MAX, |all| all.saturating_sub(state.used())))
     }
 

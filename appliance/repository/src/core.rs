@@ -23,6 +23,9 @@ use warden::storage::{Read, Storage};
 use warden::wire::{Reply, Request};
 use warden::{Warden, WardenError, layout};
 
+/// Read handles by serial.
+pub(crate) type Files = Mutex<HashMap<u32, Arc<dyn Read>>>;
+
 /// Read handles kept open at most: far below the usual limit of 1024 descriptors.
 const OPEN_FILES: usize = 128;
 
@@ -43,7 +46,7 @@ pub(crate) struct Core {
     /// For records that are made outside of the workers.
     pub(crate) sealer: Mutex<Sealer>,
     pub(crate) next_serial: AtomicU32,
-    files: Mutex<HashMap<u32, Arc<dyn Read>>>,
+    files: Files,
     pub(crate) footers: Mutex<Footers>,
     /// Read while a commit counts its segments and goes on record, written while a compaction does.
     pub(crate) moving: RwLock<()>,
@@ -153,13 +156,18 @@ impl Core {
         self.ring.latest().unwrap_or(0)
     }
 
-    fn file(&self, serial: u32) -> Result<Arc<dyn Read>, StoreError> {
-        let mut files = locked(&self.files);
+    /// A handle; one of `medium`, if there are any, is past the page cache.
+    fn file(&self, serial: u32, medium: Option<&Files>) -> Result<Arc<dyn Read>, StoreError> {
+        let mut files = locked(medium.unwrap_or(&self.files));
         if let Some(file) = files.get(&serial) {
             return Ok(Arc::clone(file));
         }
         let name = self.name_of(serial);
-        let file = self.storage.open(&name).map_err(StoreError::io("opening", name))?;
+        let file = match medium {
+            None => self.storage.open(&name),
+            Some(_) => self.storage.open_uncached(&name),
+        };
+        let file = file.map_err(StoreError::io("opening", name))?;
         if files.len() >= OPEN_FILES {
             files.clear();
         }
@@ -175,17 +183,6 @@ impl Core {
     /// Closes the handles of segments that are going to be removed.
     pub(crate) fn forget_files(&self, removed: impl Fn(u32) -> bool) {
         locked(&self.files).retain(|&serial, _| !removed(serial));
-    }
-
-    /// Raw bytes of a segment.
-    pub(crate) fn read_raw(
-        &self,
-        serial: u32,
-        offset: u64,
-        buffer: &mut [u8],
-    ) -> Result<(), StoreError> {
-        let read = self.file(serial)?.read(offset, buffer);
-        read.map_err(|source| StoreError::io("reading", self.name_of(serial))(source))
     }
 
     /// The plain bytes of a record, checked in every way, in `scratch.plain`. A chunk that was
@@ -206,8 +203,11 @@ impl Core {
 
     /// The same at this place and no other; the record as it is stored is in [`Scratch::raw`].
     pub(crate) fn read_at(&self, wanted: &Wanted, scratch: &mut Scratch) -> Result<(), StoreError> {
+        let serial = wanted.place.segment();
         scratch.raw.resize(wanted.place.length(), 0);
-        self.read_raw(wanted.place.segment(), wanted.place.offset(), &mut scratch.raw)?;
+        let file = self.file(serial, scratch.medium.as_deref())?;
+        let read = file.read(wanted.place.offset(), &mut scratch.raw);
+        read.map_err(|source| StoreError::io("reading", self.name_of(serial))(source))?;
         scratch.opener.open(&scratch.raw, wanted, &mut scratch.plain).map_err(|source| {
             let (kind, place) = (wanted.kind, wanted.place);
             let (segment, offset) = (self.name_of(place.segment()), place.offset());
@@ -248,6 +248,8 @@ pub(crate) struct Scratch {
     opener: Opener,
     raw: Vec<u8>,
     pub(crate) plain: Vec<u8>,
+    /// For who wants to know what is on the medium, whatever the page cache says.
+    medium: Option<Arc<Files>>,
 }
 
 impl Scratch {
@@ -257,7 +259,12 @@ impl Scratch {
     }
 
     pub(crate) fn new(core: &Core) -> Result<Self, StoreError> {
-        Ok(Self { opener: core.opener()?, raw: Vec::new(), plain: Vec::new() })
+        Ok(Self { opener: core.opener()?, raw: Vec::new(), plain: Vec::new(), medium: None })
+    }
+
+    /// Reads past the page cache, through handles kept in `files`.
+    pub(crate) fn from_medium(core: &Core, files: Arc<Files>) -> Result<Self, StoreError> {
+        Ok(Self { medium: Some(files), ..Self::new(core)? })
     }
 }
 

@@ -31,10 +31,12 @@
 //! | `open`, `scan`, `volumes`, `keys` | a start: what lies there, the keys |
 //! | `local` | the warden of development, in this process |
 //! | `catalog`, `index`, `core` | the replay, where chunks lie, what all share |
-//! | `delete`, `verify`, `reader` | removal, reading back, restore |
+//! | `delete`, `reader` | removal, restore |
+//! | `verify`, `batch`, `frame`, `report` | reading a point back |
 //! | `scrub`, `repair`, `compact`, `preview` | care: reading again, mending, moving, expiry |
 //! | [`forecast`], `capacity` | when it is full |
 
+mod batch;
 mod buffer;
 mod capacity;
 mod catalog;
@@ -46,6 +48,7 @@ mod delete;
 mod disk;
 mod error;
 pub mod forecast;
+mod frame;
 mod index;
 mod keys;
 mod live;
@@ -64,6 +67,7 @@ mod reader;
 mod record;
 mod repair;
 mod repo;
+mod report;
 mod scan;
 mod scrub;
 mod segment;
@@ -91,7 +95,7 @@ pub use reader::{Cell, Cells, DiskReader};
 pub use record::{Protected, Protection};
 pub use repair::{Quarantine, Repair};
 pub use repo::{Repository, Stats};
+pub use report::{Damage, Progress, VerifyReport};
 pub use retention::Verdict;
 pub use scrub::{Coverage, ScrubDue, ScrubProgress, ScrubReport};
-pub use verify::{Damage, Progress, VerifyReport};
 pub use warden::state::Verified;

@@ -79,7 +79,7 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     fn point(&mut self, id: RecoveryPointId) -> Result<(), StoreError> {
-        let manifest = manifest(self.core, id)?;
+        let manifest = manifest(self.core, id, &mut self.scratch)?;
         for disk in &manifest.disks {
             if self.concerns(disk)? {
                 let cells = disk.identity.capacity.div_ceil(u64::from(manifest.chunk_size));

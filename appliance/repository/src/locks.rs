@@ -6,7 +6,6 @@ use crate::open::read_header;
 use crate::{DeleteError, Repository, StoreError, VerifyReport, keys};
 use ledger::event::SERIALS_PER_LEAF;
 use model::{RecoveryPointId, RetentionTime};
-use std::collections::BTreeSet;
 use warden::wire::{ClockView, Evidence, Outcome, Request, Status};
 
 impl Repository {
@@ -61,17 +60,23 @@ impl Repository {
         point: RecoveryPointId,
         report: &VerifyReport,
     ) -> Result<(), StoreError> {
-        let damaged: BTreeSet<u32> = report.damage.iter().map(|damage| damage.segment).collect();
-        let evidence = Evidence::Verified {
-            point,
-            chunks: report.chunks,
-            bytes: report.bytes,
-            damage: report.damage.len() as u64 + report.more_damage,
-            segments: damaged.iter().copied().take(SERIALS_PER_LEAF).collect(),
-        };
-        self.note(evidence)?;
-        locked(&self.inner.core.index).forget(&damaged);
-        Ok(())
+        locked(&self.inner.core.index).forget(&report.segments);
+        let mut segments: Vec<u32> = report.segments.iter().copied().collect();
+        // More than a leaf takes stand in several.
+        loop {
+            let rest = segments.split_off(segments.len().min(SERIALS_PER_LEAF));
+            self.note(Evidence::Verified {
+                point,
+                chunks: report.chunks,
+                bytes: report.bytes,
+                damage: report.damage_total(),
+                segments,
+            })?;
+            if rest.is_empty() {
+                return Ok(());
+            }
+            segments = rest;
+        }
     }
 
     /// Puts something on record.

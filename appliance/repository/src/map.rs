@@ -34,8 +34,19 @@ impl MapReader {
         shape: Shape,
         root: Option<RecordRef>,
     ) -> Result<Self, StoreError> {
-        let cache = Cache { scratch: Scratch::new(&core)?, nodes: BTreeMap::new() };
-        Ok(Self { core, shape, root, cache: Mutex::new(cache) })
+        let scratch = Scratch::new(&core)?;
+        Ok(Self::with(core, shape, root, scratch))
+    }
+
+    /// The same, reading with `scratch`.
+    pub(crate) fn with(
+        core: Arc<Core>,
+        shape: Shape,
+        root: Option<RecordRef>,
+        scratch: Scratch,
+    ) -> Self {
+        let cache = Mutex::new(Cache { scratch, nodes: BTreeMap::new() });
+        Self { core, shape, root, cache }
     }
 
     pub(crate) fn shape(&self) -> Shape {
@@ -84,6 +95,19 @@ impl MapReader {
             below = entry(&node, index / Shape::span(at - 1 - level) % FAN_OUT);
             at -= 1;
         }
+    }
+
+    /// Where the highest node lies that cannot be read on the way to a leaf.
+    pub(crate) fn first_unreadable(&self, leaf: u64) -> Option<Place> {
+        let mut below = self.root();
+        for level in (0..=self.shape.root_level()).rev() {
+            let Ok(node) = self.node(level, leaf / Shape::span(level)) else {
+                return place_of(below);
+            };
+            let under = leaf / Shape::span(level.checked_sub(1)?) % FAN_OUT;
+            below = entry(&*node?, under);
+        }
+        None
     }
 
     fn load(

@@ -10,6 +10,7 @@ use policy::calendar::Calendar;
 use policy::gfs::{self, Candidate, Guard, KeepRules};
 use retention::Verdict;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use warden::state::Point;
 use warden::wire::Request;
 
 /// How often expiry looks again when somebody began to read a point meanwhile.
@@ -54,6 +55,9 @@ pub enum Kept {
     },
     /// It is damaged, and there is no newer sound point of its VM yet.
     Damaged,
+    /// Damage was found in it that a repair may remove, or may have removed: whether it is whole is
+    /// known when it has been verified again.
+    Doubtful,
     /// Too many points of its VM came in one day: a person has to look first.
     Burst {
         /// Sound points of that day.
@@ -66,8 +70,8 @@ pub enum Kept {
 pub struct Expired {
     /// Points that were deleted.
     pub deleted: Vec<RecoveryPointId>,
-    /// Points that the rules do not want and that stay, and damaged ones that stay in spite of
-    /// the rules, with the reason.
+    /// Points that the rules do not want and that stay, and damaged and doubtful ones that stay in
+    /// spite of the rules, with the reason.
     pub kept: Vec<(RecoveryPointId, Kept)>,
     /// Points that the rules want.
     pub wanted: usize,
@@ -163,47 +167,67 @@ pub(crate) fn preview(core: &Core, points: &[RecoveryPointId]) -> Preview {
 }
 
 fn wishes(core: &Core, rules: &dyn Fn(&VmIdentity) -> KeepRules, calendar: Calendar) -> Wishes {
-    let (vms, now) = vms(core);
+    let Known { vms, doubtful, now } = known(core);
     let mut wishes = Wishes { go: Vec::new(), kept: Vec::new(), wanted: 0 };
     for (vm, points) in vms.into_values() {
         let burst = gfs::burst(&points, now, calendar);
         for wish in gfs::wishes(&rules(&vm), &points, now, calendar) {
-            match (wish.verdict, burst) {
+            let kept = match (wish.verdict, burst) {
                 (gfs::Verdict::Keep { guard: Some(Guard::NoSuccessor), tiers }, _)
                     if tiers.is_empty() =>
                 {
-                    wishes.kept.push((wish.id, Kept::Damaged));
+                    Kept::Damaged
                 }
-                (gfs::Verdict::Keep { .. }, _) => wishes.wanted += 1,
-                (gfs::Verdict::Expire, Some(burst)) => {
-                    wishes.kept.push((wish.id, Kept::Burst { points: burst.points }));
+                (gfs::Verdict::Keep { .. }, _) => {
+                    wishes.wanted += 1;
+                    continue;
                 }
-                (gfs::Verdict::Expire, None) => wishes.go.push(wish.id),
-            }
+                (gfs::Verdict::Expire, _) if doubtful.contains(&wish.id) => Kept::Doubtful,
+                (gfs::Verdict::Expire, Some(burst)) => Kept::Burst { points: burst.points },
+                (gfs::Verdict::Expire, None) => {
+                    wishes.go.push(wish.id);
+                    continue;
+                }
+            };
+            wishes.kept.push((wish.id, kept));
         }
     }
     wishes
 }
 
-type ByVm = BTreeMap<(String, String), (VmIdentity, Vec<Candidate>)>;
+/// What the rules are applied to.
+struct Known {
+    /// The points of each VM, by its server's uuid and its own.
+    vms: BTreeMap<(String, String), (VmIdentity, Vec<Candidate>)>,
+    /// They fill no tier, as if they were damaged, and stay, as if they were sound.
+    doubtful: BTreeSet<RecoveryPointId>,
+    now: RetentionTime,
+}
 
-/// The points of each VM. One is sound unless its last verification found damage or it needs a
-/// segment that cannot be repaired.
-fn vms(core: &Core) -> (ByVm, RetentionTime) {
+/// A point is lost when it needs a segment that cannot be repaired: only a repair that failed says
+/// so. It is doubtful while a verification's damage, or a segment's, has not been explained by a
+/// repair: a false alarm, or damage that is repaired tomorrow, costs no point.
+fn known(core: &Core) -> Known {
     let catalog = locked(&core.catalog);
-    let lost = catalog.state.segments().filter(|(_, segment)| segment.quarantined);
-    let lost: Runs = lost.map(|(serial, _)| serial).collect();
-    let incomplete: BTreeSet<RecoveryPointId> =
-        catalog.state.reaching(&lost).map(|(id, _)| id).collect();
-    let mut vms = ByVm::new();
+    let of = |quarantined: bool| -> BTreeSet<RecoveryPointId> {
+        let wrong = catalog.state.segments().filter(|(_, segment)| segment.distrusted);
+        let wrong = wrong.filter(|(_, segment)| segment.quarantined == quarantined);
+        let wrong: Runs = wrong.map(|(serial, _)| serial).collect();
+        catalog.state.reaching(&wrong).map(|(id, _)| id).collect()
+    };
+    let (lost, mut doubtful) = (of(true), of(false));
+    let in_doubt = |point: &Point| point.verified.is_some_and(|verified| verified.is_doubtful());
+    let points = catalog.state.points();
+    doubtful.extend(points.filter(|(_, point)| in_doubt(point)).map(|(id, _)| id));
+    doubtful.retain(|id| !lost.contains(id));
+    let mut vms = BTreeMap::new();
     for (id, point) in catalog.state.points() {
-        let damaged = point.verified.is_some_and(|verified| verified.damage > 0);
-        let sound = !damaged && !incomplete.contains(&id);
+        let sound = !lost.contains(&id) && !doubtful.contains(&id);
         let vm = &point.commit.vm;
         let key = (vm.server_uuid.clone(), vm.uuid.0.clone());
         let entry = vms.entry(key).or_insert_with(|| (vm.clone(), Vec::new()));
         entry.0.name.clone_from(&vm.name); // the newest name
         entry.1.push(Candidate { id, at: point.committed, sound });
     }
-    (vms, catalog.clock().value)
+    Known { vms, doubtful, now: catalog.clock().value }
 }

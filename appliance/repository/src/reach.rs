@@ -17,8 +17,16 @@ use format::{FormatError, Place};
 
 /// A reach that is stored with a point.
 pub(crate) fn read(core: &Core, record: RecordRef) -> Result<Reach, StoreError> {
-    let mut scratch = Scratch::new(core)?;
-    core.read_record(&wanted(Kind::Reach, record.id, record.place), &mut scratch)?;
+    read_with(core, record, &mut Scratch::new(core)?)
+}
+
+/// The same, reading with `scratch`.
+pub(crate) fn read_with(
+    core: &Core,
+    record: RecordRef,
+    scratch: &mut Scratch,
+) -> Result<Reach, StoreError> {
+    core.read_record(&wanted(Kind::Reach, record.id, record.place), scratch)?;
     let damaged = |source| StoreError::Damaged { what: "the reach of a disk".into(), source };
     Reach::decode(&scratch.plain).map_err(damaged)
 }

@@ -93,8 +93,7 @@ impl Repository {
 
     /// Examines and repairs every segment that a verification found damage in.
     pub fn heal(&self, report: &VerifyReport) -> Result<Vec<(u32, Repair)>, StoreError> {
-        let serials: BTreeSet<u32> = report.damage.iter().map(|damage| damage.segment).collect();
-        serials.into_iter().map(|serial| Ok((serial, self.repair(serial)?))).collect()
+        report.segments.iter().map(|serial| Ok((*serial, self.repair(*serial)?))).collect()
     }
 }
 

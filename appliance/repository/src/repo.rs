@@ -6,7 +6,7 @@ use crate::open::Recovery;
 use crate::pipeline::Threads;
 use crate::point::{PointDraft, PointWriter};
 use crate::reader::DiskReader;
-use crate::verify::{Progress, VerifyReport};
+use crate::report::{Progress, VerifyReport};
 use crate::{Options, StoreError};
 use format::manifest::Manifest;
 use format::record::Kind;
@@ -147,7 +147,7 @@ impl Repository {
 
 impl Inner {
     pub(crate) fn manifest(&self, id: RecoveryPointId) -> Result<Manifest, StoreError> {
-        manifest(&self.core, id)
+        manifest(&self.core, id, &mut Scratch::new(&self.core)?)
     }
 
     /// Keeps a point from being deleted until it is unpinned.
@@ -157,10 +157,13 @@ impl Inner {
 }
 
 /// Reads the manifest of a point.
-pub(crate) fn manifest(core: &Core, id: RecoveryPointId) -> Result<Manifest, StoreError> {
+pub(crate) fn manifest(
+    core: &Core,
+    id: RecoveryPointId,
+    scratch: &mut Scratch,
+) -> Result<Manifest, StoreError> {
     let reference = locked(&core.catalog).manifest(id)?;
-    let mut scratch = Scratch::new(core)?;
-    core.read_record(&wanted(Kind::Manifest, reference.id, reference.place), &mut scratch)?;
+    core.read_record(&wanted(Kind::Manifest, reference.id, reference.place), scratch)?;
     let decoded = Manifest::decode(&scratch.plain);
     decoded.map_err(|source| StoreError::Damaged { what: "a manifest".into(), source })
 }

@@ -1,83 +1,29 @@
-//! Reading everything a point reaches and checking it.
+//! Reading everything a point reaches, from the medium, and checking it.
 //!
 //! Cells are taken in batches, sorted by place and read by several threads in ascending order, so
 //! that a disk reads forwards; memory is bounded by the batch and one chunk per thread.
+//!
+//! Damage is what the bytes are. A volume that is gone, a key that is missing or a system without
+//! handles says nothing about them: then there is no report.
 
-use crate::core::{Core, Scratch, locked, wanted};
+use crate::batch::{self, Read, is_emptied};
+use crate::core::{Core, Files, Scratch, locked, wanted};
+use crate::frame::check_frame;
 use crate::map::MapReader;
-use crate::repo::{Inner, PinnedPoint};
-use crate::scan::{Tail, read_footer};
+use crate::repo::{self, Inner, PinnedPoint};
+use crate::report::{Damage, Progress, VerifyReport};
+use crate::whole::tells_damage;
 use crate::{StoreError, reach};
 use format::manifest::{DiskEntry, Manifest, RecordRef};
 use format::map::{Below, FAN_OUT, Shape};
 use format::reach::Reach;
 use format::record::Kind;
-use format::segment::SegmentHeader;
-use format::{BLOCK, FormatError, Place, parity};
-use model::{ChunkId, RecoveryPointId};
+use model::RecoveryPointId;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Leaves of a map per batch: 16,384 cells, 1 MiB of memory.
 const LEAVES_PER_BATCH: u64 = 64;
-/// Cells that a thread takes at once: neighbours on the disk.
-const CELLS_AT_ONCE: usize = 8;
-/// Damages listed; more are counted.
-const LISTED: usize = 1000;
-
-/// How far a verification is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Progress {
-    /// Bytes of disks looked at, zeros included.
-    pub done: u64,
-    /// Bytes of all disks.
-    pub total: u64,
-}
-
-/// A part of a point that cannot be restored, or a stored byte that is not what it was.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Damage {
-    /// Number of the disk; `None`: a file, the manifest or a whole segment.
-    pub disk: Option<usize>,
-    /// The cells concerned, `[first, end)`.
-    pub cells: Option<(u64, u64)>,
-    /// The segment that holds it.
-    pub segment: u32,
-    /// What is wrong.
-    pub what: String,
-}
-
-/// What a verification found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct VerifyReport {
-    /// Chunks read and found right or wrong.
-    pub chunks: u64,
-    /// Bytes of these chunks, before compression.
-    pub bytes: u64,
-    /// Cells that are zeros.
-    pub zero_cells: u64,
-    /// What is wrong; at most 1000 entries.
-    pub damage: Vec<Damage>,
-    /// Further damages that are not listed.
-    pub more_damage: u64,
-}
-
-impl VerifyReport {
-    /// True when every byte of the point is right.
-    #[must_use]
-    pub fn is_whole(&self) -> bool {
-        self.damage.is_empty()
-    }
-
-    fn add(&mut self, damage: Damage) {
-        if self.damage.len() < LISTED {
-            self.damage.push(damage);
-        } else {
-            self.more_damage += 1;
-        }
-    }
-}
 
 pub(crate) fn verify(
     inner: &Arc<Inner>,
@@ -90,15 +36,16 @@ pub(crate) fn verify(
         core: &inner.core,
         report: VerifyReport::default(),
         segments: BTreeSet::from([place.segment()]),
+        files: Arc::default(),
         done: 0,
         total: 0,
         progress,
     };
-    match inner.manifest(id) {
+    match repo::manifest(&inner.core, id, &mut run.scratch()?) {
         Ok(manifest) => run.manifest(&manifest)?,
         Err(error) => run.damaged(None, None, place.segment(), &error)?,
     }
-    run.segment_frames();
+    run.segment_frames()?;
     drop(pin);
     Ok(run.report)
 }
@@ -106,7 +53,10 @@ pub(crate) fn verify(
 struct Run<'a> {
     core: &'a Arc<Core>,
     report: VerifyReport,
+    /// What the point reaches; those that were emptied meanwhile too.
     segments: BTreeSet<u32>,
+    /// Handles past the page cache.
+    files: Arc<Files>,
     done: u64,
     total: u64,
     progress: &'a mut dyn FnMut(Progress),
@@ -132,15 +82,11 @@ impl Counted {
     }
 }
 
-/// A cell that is to be read.
-struct Read {
-    place: Place,
-    cell: u64,
-    length: u32,
-    id: ChunkId,
-}
-
 impl Run<'_> {
+    fn scratch(&self) -> Result<Scratch, StoreError> {
+        Scratch::from_medium(self.core, Arc::clone(&self.files))
+    }
+
     fn manifest(&mut self, manifest: &Manifest) -> Result<(), StoreError> {
         self.total = manifest.disks.iter().map(|disk| disk.identity.capacity).sum();
         for file in &manifest.files {
@@ -156,7 +102,7 @@ impl Run<'_> {
 
     fn file(&mut self, name: &str, content: RecordRef) -> Result<(), StoreError> {
         self.segments.insert(content.place.segment());
-        let mut scratch = Scratch::new(self.core)?;
+        let mut scratch = self.scratch()?;
         let wanted = wanted(Kind::File, content.id, content.place);
         if let Err(error) = self.core.read_record(&wanted, &mut scratch) {
             self.damaged(None, None, content.place.segment(), &error)?;
@@ -167,7 +113,7 @@ impl Run<'_> {
 
     fn disk(&mut self, number: usize, disk: &DiskEntry, chunk_size: u64) -> Result<(), StoreError> {
         let shape = Shape::new(disk.identity.capacity.div_ceil(chunk_size));
-        let map = MapReader::new(Arc::clone(self.core), shape, disk.map)?;
+        let map = MapReader::with(Arc::clone(self.core), shape, disk.map, self.scratch()?);
         let leaves = shape.cells().div_ceil(FAN_OUT);
         let mut counted = Counted::default();
         let outcome = reach::count_upper(&mut counted.reach, &map);
@@ -177,7 +123,7 @@ impl Run<'_> {
             let end = (first + LEAVES_PER_BATCH).min(leaves);
             let mut batch = Vec::new();
             for leaf in first..end {
-                self.leaf(number, &map, leaf, disk.map, (&mut batch, &mut counted))?;
+                self.leaf(number, &map, leaf, (&mut batch, &mut counted))?;
             }
             batch.sort_unstable_by_key(|read: &Read| read.place);
             self.batch(number, &batch)?;
@@ -186,6 +132,8 @@ impl Run<'_> {
             (self.progress)(Progress { done: self.done, total: self.total });
             first = end;
         }
+        // Nodes too, and what compactions have emptied since.
+        self.segments.extend(counted.reach.iter().map(|(serial, _)| serial));
         self.reach(number, disk.reach, &counted)
     }
 
@@ -194,7 +142,6 @@ impl Run<'_> {
         disk: usize,
         map: &MapReader,
         leaf: u64,
-        root: Option<RecordRef>,
         (batch, counted): (&mut Vec<Read>, &mut Counted),
     ) -> Result<(), StoreError> {
         let cells = map.shape().entries(0, leaf);
@@ -207,8 +154,13 @@ impl Run<'_> {
             }
             Err(error) => {
                 counted.whole = false;
-                let segment = root.map_or(0, |root| root.place.segment());
-                return self.damaged(Some(disk), Some((first, first + cells)), segment, &error);
+                // The second look may find it whole: then the first one was no damage.
+                let Some(place) = map.first_unreadable(leaf) else {
+                    return Err(failed(&error));
+                };
+                self.segments.insert(place.segment());
+                let cells = Some((first, first + cells));
+                return self.damaged(Some(disk), cells, place.segment(), &error);
             }
         };
         let outcome = reach::count_node(&mut counted.reach, &node);
@@ -237,7 +189,7 @@ impl Run<'_> {
             None => Ok(Reach::default()),
             Some(record) => {
                 self.segments.insert(record.place.segment());
-                reach::read(self.core, record)
+                reach::read_with(self.core, record, &mut self.scratch()?)
             }
         };
         let segment = record.map_or(0, |record| record.place.segment());
@@ -253,26 +205,15 @@ impl Run<'_> {
     }
 
     fn batch(&mut self, disk: usize, batch: &[Read]) -> Result<(), StoreError> {
-        let threads = self.core.options.workers.clamp(1, 16);
-        let next = AtomicUsize::new(0);
-        let core = &**self.core;
-        let failures = std::thread::scope(|scope| {
-            let readers: Vec<_> =
-                (0..threads).map(|_| scope.spawn(|| read_some(core, batch, &next))).collect();
-            let mut failures = Vec::new();
-            for reader in readers {
-                match reader.join() {
-                    Ok(result) => failures.extend(result?),
-                    Err(panic) => std::panic::resume_unwind(panic),
-                }
-            }
-            Ok::<_, StoreError>(failures)
-        })?;
+        // New handles: what was repaired meanwhile is another file.
+        self.files = Arc::default();
+        let failures = batch::read(self.core, &self.files, batch)?;
         self.report.chunks += batch.len() as u64;
         self.report.bytes += batch.iter().map(|read| u64::from(read.length)).sum::<u64>();
         for (index, error) in failures {
-            let Read { cell, place, .. } = batch[index];
-            self.damaged(Some(disk), Some((cell, cell + 1)), place.segment(), &error)?;
+            let Read { cell, place, id, .. } = batch[index];
+            let segment = self.core.resolve(&id, place).segment(); // moved meanwhile, maybe
+            self.damaged(Some(disk), Some((cell, cell + 1)), segment, &error)?;
         }
         Ok(())
     }
@@ -286,92 +227,32 @@ impl Run<'_> {
         segment: u32,
         error: &StoreError,
     ) -> Result<(), StoreError> {
-        let what = model::chain(error);
-        match error {
-            StoreError::Damaged { .. } => {}
-            StoreError::Io { source, .. }
-                if matches!(
-                    source.kind(),
-                    std::io::ErrorKind::NotFound | std::io::ErrorKind::UnexpectedEof
-                ) => {}
-            StoreError::Io { .. } => {} // an unreadable sector is damage too; it is named as such
-            _ => return Err(StoreError::Failed { reason: what, kind: error.kind() }),
+        if !tells_damage(self.core, segment, error)? {
+            return Err(failed(error));
         }
+        let what = model::chain(error);
         self.report.add(Damage { disk, cells, segment, what });
         Ok(())
     }
 
     /// The first block and the tail of every segment that the point reaches: no cell needs them,
     /// but a bit there has changed all the same.
-    fn segment_frames(&mut self) {
+    fn segment_frames(&mut self) -> Result<(), StoreError> {
         for serial in std::mem::take(&mut self.segments) {
-            let damage = check_frame(self.core, serial).err().map(|error| model::chain(&error));
-            if let Some(what) = damage {
-                self.report.add(Damage { disk: None, cells: None, segment: serial, what });
+            if is_emptied(self.core, serial) {
+                continue;
+            }
+            match check_frame(self.core, serial) {
+                // Moved and removed while it was read.
+                Err(_) if is_emptied(self.core, serial) => {}
+                Err(error) => self.damaged(None, None, serial, &error)?,
+                Ok(()) => {}
             }
         }
+        Ok(())
     }
 }
 
-/// Reads slices of the batch until none is left; what went wrong, by index.
-fn read_some(
-    core: &Core,
-    batch: &[Read],
-    next: &AtomicUsize,
-) -> Result<Vec<(usize, StoreError)>, StoreError> {
-    let mut scratch = Scratch::new(core)?;
-    let mut failures = Vec::new();
-    loop {
-        let first = next.fetch_add(CELLS_AT_ONCE, Ordering::Relaxed);
-        if first >= batch.len() {
-            return Ok(failures);
-        }
-        let end = (first + CELLS_AT_ONCE).min(batch.len());
-        for (index, read) in (first..).zip(&batch[first..end]) {
-            if let Err(error) = check_cell(core, read, &mut scratch) {
-                failures.push((index, error));
-            }
-        }
-    }
-}
-
-fn check_cell(core: &Core, read: &Read, scratch: &mut Scratch) -> Result<(), StoreError> {
-    core.read_record(&wanted(Kind::Chunk, read.id, read.place), scratch)?;
-    if scratch.plain.len() as u64 == u64::from(read.length) {
-        return Ok(());
-    }
-    let problem = format!("{} bytes instead of {}", scratch.plain.len(), read.length);
-    let source = format::FormatError::Corrupt { what: "chunk", problem };
-    Err(StoreError::Damaged { what: format!("cell {}", read.cell), source })
-}
-
-fn check_frame(core: &Core, serial: u32) -> Result<(), StoreError> {
-    let name = core.name_of(serial);
-    let damaged = |source| StoreError::Damaged { what: name.clone(), source };
-    let corrupt = |problem| damaged(FormatError::Corrupt { what: "segment", problem });
-    let recorded = {
-        let catalog = locked(&core.catalog);
-        catalog.state.segment(serial).map(|segment| (segment.seal, segment.bytes))
-    };
-    let file = core.storage.open(&name).map_err(StoreError::io("opening", &*name))?;
-    let length = file.length().map_err(StoreError::io("reading", &*name))?;
-    let Tail { footer, trailer, .. } = read_footer(&*file, &name, serial, length, recorded)?;
-    let mut block = vec![0; BLOCK];
-    file.read(0, &mut block).map_err(StoreError::io("reading", &*name))?;
-    let header = SegmentHeader::decode(&block).map_err(damaged)?;
-    let SegmentHeader { class, cohort, epoch, .. } = header;
-    if (header.repository, header.serial) != (core.id, serial)
-        || (class, cohort, epoch) != (footer.class, footer.cohort, footer.epoch)
-    {
-        return Err(corrupt("header and footer differ".to_owned()));
-    }
-    let found = parity::check_frame(&trailer, |offset, bytes| file.read(offset, bytes))
-        .map_err(StoreError::io("reading", &*name))?;
-    if found.is_whole() {
-        return Ok(());
-    }
-    let first = found.wrong.first().map_or_else(String::new, |block| {
-        format!(", the first one at byte {}", u64::from(*block) * BLOCK as u64)
-    });
-    Err(corrupt(format!("{} blocks behind the data are wrong{first}", found.wrong.len())))
+fn failed(error: &StoreError) -> StoreError {
+    StoreError::Failed { reason: model::chain(error), kind: error.kind() }
 }

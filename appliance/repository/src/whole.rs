@@ -6,9 +6,9 @@
 
 use crate::StoreError;
 use crate::core::{Core, locked};
-use format::BLOCK;
 use format::parity::{self, Geometry, check};
 use format::trailer::Trailer;
+use format::{BLOCK, FormatError};
 use rustix::io::Errno;
 use std::convert::Infallible;
 use std::io;
@@ -144,8 +144,29 @@ pub(crate) fn examine(core: &Core, segment: &Recorded) -> Result<Health, StoreEr
     Ok(Health::Damaged { blocks: (found.wrong.len() as u64 + beyond).max(1) })
 }
 
+/// Whether an error of reading a segment says something about its bytes. A missing key, too few
+/// handles and the like do not; a volume that is gone is an error of its own.
+pub(crate) fn tells_damage(
+    core: &Core,
+    segment: u32,
+    error: &StoreError,
+) -> Result<bool, StoreError> {
+    match error {
+        StoreError::Damaged { source, .. } => {
+            Ok(!matches!(source, FormatError::NoKey { .. } | FormatError::WrongKey { .. }))
+        }
+        StoreError::Io { source, .. }
+            if is_damage(source) || source.kind() == io::ErrorKind::UnexpectedEof =>
+        {
+            let volume = locked(&core.catalog).volume_of_segment(segment);
+            still_there(core, volume).map(|()| true)
+        }
+        _ => Ok(false),
+    }
+}
+
 /// An error when the volume itself is not there: then nothing can be said of a file on it.
-fn still_there(core: &Core, volume: u8) -> Result<(), StoreError> {
+pub(crate) fn still_there(core: &Core, volume: u8) -> Result<(), StoreError> {
     let header = if volume == 0 { layout::HEADER.into() } else { layout::volume_header(volume) };
     let mut block = vec![0; BLOCK];
     let read = core.storage.open_uncached(&header).and_then(|file| file.read(0, &mut block));

@@ -34,6 +34,11 @@ pub(super) fn why_kept(kept: &Kept) -> String {
         Kept::InUse => "A backup builds on it now, or it is being read.".into(),
         Kept::ClockInDoubt { why } => format!("Nothing is released now: {why}"),
         Kept::Damaged => "It is damaged, and its VM has no newer sound point yet.".into(),
+        Kept::Doubtful => {
+            "Damage was found in it that a repair may have removed: verify it again. \
+                           Until then it stays."
+                .into()
+        }
         Kept::Burst { points } => format!(
             "{points} points of its VM came in one day: somebody has to look at them first."
         ),

@@ -17,3 +17,4 @@ mod profiles;
 mod reach;
 mod repair;
 mod scrub;
+mod soundness;

@@ -11,7 +11,12 @@ impl State {
                 segments.iter().for_each(|serial| self.mark(*serial, |s| s.distrusted = true));
                 if let Some(point) = self.points.get_mut(point) {
                     let (at, clock) = (leaf.wall, leaf.clock);
-                    point.verified = Some(Verified { at, clock, damage: *damage });
+                    let mended = false;
+                    point.verified = Some(Verified { at, clock, damage: *damage, mended });
+                    match damage {
+                        0 => point.unmended.clear(),
+                        _ => point.unmended.extend(segments), // one of several leaves, maybe
+                    }
                 }
             }
             Event::Scrubbed { segments, damaged, .. } => {
@@ -25,9 +30,14 @@ impl State {
             Event::Quarantined { serial, .. } => self.mark(*serial, |segment| {
                 (segment.distrusted, segment.quarantined) = (true, true);
             }),
-            Event::Repaired { serial, .. } => self.mark(*serial, |segment| {
-                (segment.distrusted, segment.quarantined) = (false, false);
-            }),
+            Event::Repaired { serial, blocks } => {
+                self.mark(*serial, |segment| {
+                    (segment.distrusted, segment.quarantined) = (false, false);
+                });
+                if *blocks > 0 {
+                    self.mended(*serial);
+                }
+            }
             Event::Exported { point, medium, detail } => {
                 if let Some(point) = self.points.get_mut(point) {
                     let (medium, detail) = (medium.clone(), detail.clone());
@@ -45,6 +55,19 @@ impl State {
                 self.alarms.push_back(Alarm { leaf: self.size, at: leaf.wall, what, detail });
             }
             _ => {}
+        }
+    }
+
+    /// What verifications found in this segment is explained. A file that had nothing wrong in it
+    /// explains nothing: then only another verification tells.
+    fn mended(&mut self, serial: u32) {
+        for point in self.points.values_mut() {
+            if point.unmended.remove(&serial)
+                && point.unmended.is_empty()
+                && let Some(verified) = &mut point.verified
+            {
+                verified.mended = true;
+            }
         }
     }
 

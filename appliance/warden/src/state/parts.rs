@@ -24,6 +24,8 @@ pub struct Point {
     pub reach: Reach,
     /// When it was last read back as a whole, and what was found.
     pub verified: Option<Verified>,
+    /// Segments in which verifications found damage that no repair has removed since.
+    pub unmended: BTreeSet<u32>,
     /// Copies elsewhere, the last 100.
     pub exports: Vec<Export>,
 }
@@ -37,6 +39,17 @@ pub struct Verified {
     pub clock: RetentionTime,
     /// Damaged places found; 0: the point was whole.
     pub damage: u64,
+    /// Every segment in which there was damage was repaired since: the damage is explained, and
+    /// gone.
+    pub mended: bool,
+}
+
+impl Verified {
+    /// Damage is on record that nothing has explained so far.
+    #[must_use]
+    pub fn is_doubtful(&self) -> bool {
+        self.damage > 0 && !self.mended
+    }
 }
 
 /// A copy of a point elsewhere.

@@ -53,8 +53,8 @@ impl State {
         reach.runs().for_each(|run| self.counts.add(run));
         let commit = Commit { reach: ReachChange::default(), ..commit.clone() };
         let leaf = self.size;
-        let (verified, exports) = (None, Vec::new());
-        let point = Point { commit, leaf, committed: clock, reach, verified, exports };
+        let (verified, unmended, exports) = (None, BTreeSet::new(), Vec::new());
+        let point = Point { commit, leaf, committed: clock, reach, verified, unmended, exports };
         self.points.insert(id, point);
         self.order.insert(leaf, id);
         Ok(())

@@ -1,6 +1,4 @@
 //! Little-endian fields one after another, without a panic on short input.
-//!
-//! Small functions are inlined by hand: a start decodes tens of millions of entries.
 
 use crate::FormatError;
 
@@ -15,7 +13,6 @@ impl<'a> Fields<'a> {
         Self { what, rest: bytes }
     }
 
-    #[inline]
     pub(crate) fn bytes(&mut self, length: usize) -> Result<&'a [u8], FormatError> {
         let (taken, rest) = self
             .rest
@@ -25,29 +22,24 @@ impl<'a> Fields<'a> {
         Ok(taken)
     }
 
-    #[inline]
     pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], FormatError> {
         let mut array = [0; N];
         array.copy_from_slice(self.bytes(N)?);
         Ok(array)
     }
 
-    #[inline]
     pub(crate) fn u8(&mut self) -> Result<u8, FormatError> {
         self.array::<1>().map(|[byte]| byte)
     }
 
-    #[inline]
     pub(crate) fn u16(&mut self) -> Result<u16, FormatError> {
         self.array().map(u16::from_le_bytes)
     }
 
-    #[inline]
     pub(crate) fn u32(&mut self) -> Result<u32, FormatError> {
         self.array().map(u32::from_le_bytes)
     }
 
-    #[inline]
     pub(crate) fn u64(&mut self) -> Result<u64, FormatError> {
         self.array().map(u64::from_le_bytes)
     }

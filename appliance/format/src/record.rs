@@ -32,7 +32,6 @@ pub enum Kind {
 }
 
 impl Kind {
-    #[inline]
     pub(crate) fn from_byte(byte: u8) -> Result<Self, FormatError> {
         match byte {
             1 => Ok(Self::Chunk),
@@ -59,7 +58,6 @@ pub(crate) fn to_flags(encoding: Encoding, encrypted: bool) -> u16 {
     zstd | if encrypted { ENCRYPTED } else { 0 }
 }
 
-#[inline]
 pub(crate) fn from_flags(flags: u16) -> Result<(Encoding, bool), FormatError> {
     if flags & !(ZSTD | ENCRYPTED) != 0 {
         return Err(FormatError::unsupported(WHAT, format!("record flags {flags:#x}")));
@@ -189,7 +187,6 @@ impl RecordHeader {
     }
 }
 
-#[inline]
 pub(crate) fn length(length: u32) -> Result<u32, FormatError> {
     if length == 0 || length as usize > RECORD_MAX {
         return Err(FormatError::corrupt(WHAT, format!("a length of {length}")));

@@ -7,7 +7,7 @@ use format::manifest::{Manifest, RecordRef};
 use format::record::Kind;
 use ledger::Runs;
 use ledger::event::{ManifestRef, ReachChange};
-use model::{RetentionTime, WallTime};
+use model::{ErrorKind, RetentionTime, WallTime};
 use std::collections::BTreeSet;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
@@ -35,6 +35,7 @@ impl PointWriter {
         let files = manifest.files.iter().filter_map(|file| file.content);
         reached.extend(files.chain([reference]).map(|record| record.place.segment()));
         let _still = self.inner.core.moving.read().unwrap_or_else(PoisonError::into_inner);
+        self.inner.core.settle()?;
         let request = self.request(&manifest, reference, reached, lock)?;
         self.inner.core.ask(Request::Commit(Box::new(request)))?;
         let catalog = locked(&self.inner.core.catalog);
@@ -125,6 +126,12 @@ impl PointWriter {
     /// What the point needs, as the difference to its first parent.
     fn reach(&self, needed: Runs) -> Result<ReachChange, StoreError> {
         let catalog = locked(&self.inner.core.catalog);
+        // Only what was needed when a segment was emptied is where it was moved to. What a parent
+        // needs was; what the run found in the index need not have been.
+        if let Some(serial) = self.state.pinned().find(|serial| catalog.moves.has(*serial)) {
+            let reason = format!("segment {serial:08x} was compacted while it was referred to");
+            return Err(StoreError::Failed { reason, kind: ErrorKind::Retryable });
+        }
         let needed = catalog.moves.current(needed);
         let Some(&base) = self.parents.first() else {
             return Ok(ReachChange { base: None, add: needed, drop: Runs::new() });

@@ -7,8 +7,9 @@
 //!
 //! | with | rule |
 //! |---|---|
-//! | ingest | what may move is taken out of the index first: no run finds chunks there |
+//! | ingest | what may move is hidden in the index first: no run finds chunks there, now or later |
 //! | commit | between the count of its segments and its leaf no compaction goes on record |
+//! | lost answers | what may have moved stays hidden until the ledger says what is on record |
 //! | deletion, repair | one after another |
 //! | restore, verify | go on; they find chunks by id once these have moved |
 
@@ -25,7 +26,7 @@ use format::{FormatError, Place};
 use ledger::Runs;
 use model::ChunkId;
 use retention::Verdict;
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use warden::wire::Request;
@@ -83,9 +84,8 @@ impl Repository {
         let limit = rules.budget.saturating_mul(LOOK);
         let candidates = candidates(core, limit);
         let mut done = Compacted { examined: candidates.len() as u64, ..Compacted::default() };
-        let mut left: BTreeSet<u32> = candidates.keys().copied().collect();
-        let outcome = run(&self.inner.core, candidates, rules, (&mut done, &mut left));
-        learn_again(core, &left);
+        let outcome = run(&self.inner.core, candidates, rules, &mut done);
+        learn_again(core);
         outcome.map(|()| done)
     }
 }
@@ -104,6 +104,7 @@ fn candidates(core: &Core, limit: u64) -> BTreeMap<u32, Held> {
         held.class == Class::Data
             && held.chunks > 0
             && !pinned.contains(&serial)
+            && !catalog.moves.has(serial)
             && catalog.state.references(serial) > 0
             && known.is_some_and(|known| !known.distrusted && known.bytes == held.bytes)
     };
@@ -131,7 +132,7 @@ fn candidates(core: &Core, limit: u64) -> BTreeMap<u32, Held> {
         core.compacted_to.store(serial.saturating_add(1), Ordering::Relaxed);
         chosen.insert(serial, held);
     }
-    index.forget(&chosen.keys().copied().collect());
+    index.hide(&chosen.keys().copied().collect());
     chosen
 }
 
@@ -139,7 +140,7 @@ fn run(
     core: &std::sync::Arc<Core>,
     candidates: BTreeMap<u32, Held>,
     rules: &CompactRules,
-    (done, left): (&mut Compacted, &mut BTreeSet<u32>),
+    done: &mut Compacted,
 ) -> Result<(), StoreError> {
     if candidates.is_empty() {
         return Ok(());
@@ -154,7 +155,6 @@ fn run(
         done.bytes_after += made.iter().map(bytes).sum::<u64>();
         done.chunks += made.iter().map(|done| u64::from(done.held.chunks)).sum::<u64>();
         record(core, &group, made)?;
-        left.retain(|serial| !group.contains(serial));
     }
     Ok(())
 }
@@ -248,23 +248,34 @@ fn record(core: &Core, group: &[u32], made: Vec<Done>) -> Result<(), StoreError>
         core.take_in(done);
     }
     let _alone = core.moving.write().unwrap_or_else(PoisonError::into_inner);
+    core.unsettled.store(true, Ordering::Release);
     core.ask(Request::Compact { from, to })?;
+    core.unsettled.store(false, Ordering::Release);
     Ok(())
 }
 
-/// What was not moved is found by runs again.
-fn learn_again(core: &Core, left: &BTreeSet<u32>) {
+/// What was hidden and has not moved is found by runs again. As long as it is not known what has
+/// moved it stays hidden, which costs room and nothing else; the next compaction comes here again.
+fn learn_again(core: &Core) {
+    if let Err(error) = core.settle() {
+        let error = model::chain(&error);
+        tracing::warn!(error, "no deduplication against what may have been compacted");
+        return;
+    }
     let files: Vec<File> = {
         let catalog = locked(&core.catalog);
-        let file = |serial: &u32| {
-            let held = catalog.files.get(serial)?;
-            let known = catalog.state.segment(*serial)?;
+        let mut index = locked(&core.index);
+        let file = |serial: u32| {
+            let held = catalog.files.get(&serial)?;
+            let known = catalog.state.segment(serial)?;
             let recorded = Some((known.seal, known.bytes));
-            let moved = catalog.moves.has(*serial);
-            let file = File { volume: held.volume, serial: *serial, length: held.bytes, recorded };
+            let moved = catalog.moves.has(serial);
+            let file = File { volume: held.volume, serial, length: held.bytes, recorded };
             (!moved).then_some(file)
         };
-        left.iter().filter_map(file).collect()
+        let files: Vec<File> = index.hidden().filter_map(file).collect();
+        index.reveal(&files.iter().map(|file| file.serial).collect::<Vec<_>>());
+        files
     };
     let found = read_footers(&*core.storage, core.id, &files, &core.learn());
     for error in found.into_iter().filter_map(Result::err) {

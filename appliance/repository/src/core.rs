@@ -17,11 +17,10 @@ use format::record::Kind;
 use model::ChunkId;
 use std::collections::HashMap;
 use std::io;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use warden::storage::{Read, Storage};
-use warden::wire::{Reply, Request};
-use warden::{Warden, WardenError, layout};
+use warden::{Warden, layout};
 
 /// Read handles by serial.
 pub(crate) type Files = Mutex<HashMap<u32, Arc<dyn Read>>>;
@@ -31,7 +30,7 @@ const OPEN_FILES: usize = 128;
 
 pub(crate) struct Core {
     pub(crate) storage: Arc<dyn Storage>,
-    warden: Arc<dyn Warden>,
+    pub(crate) warden: Arc<dyn Warden>,
     pub(crate) volumes: Volumes,
     pub(crate) options: Options,
     pub(crate) id: RepositoryId,
@@ -50,6 +49,8 @@ pub(crate) struct Core {
     pub(crate) footers: Mutex<Footers>,
     /// Read while a commit counts its segments and goes on record, written while a compaction does.
     pub(crate) moving: RwLock<()>,
+    /// A compaction may be on record that the catalog does not know: its answer was lost.
+    pub(crate) unsettled: AtomicBool,
     /// Where the next compaction goes on.
     pub(crate) compacted_to: AtomicU32,
 }
@@ -78,6 +79,9 @@ pub(crate) struct Parts {
 impl Core {
     pub(crate) fn new(parts: Parts) -> Result<Self, StoreError> {
         let sealer = new_sealer(parts.id, parts.options.zstd_level, &parts.ring)?;
+        let (catalog, mut index) = (parts.catalog, parts.index);
+        let there = |serial: &u32| catalog.files.contains_key(serial);
+        index.hide(&catalog.moves.emptied_since(0).into_iter().filter(there).collect());
         Ok(Self {
             storage: parts.storage,
             warden: parts.warden,
@@ -88,13 +92,14 @@ impl Core {
             ring: parts.ring,
             carrier: parts.carrier,
             maintenance: Mutex::new(()),
-            catalog: Mutex::new(parts.catalog),
-            index: Mutex::new(parts.index),
+            catalog: Mutex::new(catalog),
+            index: Mutex::new(index),
             sealer: Mutex::new(sealer),
             next_serial: AtomicU32::new(parts.next_serial),
             files: Mutex::new(HashMap::new()),
             footers: Mutex::default(),
             moving: RwLock::new(()),
+            unsettled: AtomicBool::new(false),
             compacted_to: AtomicU32::new(0),
         })
     }
@@ -105,22 +110,14 @@ impl Core {
             .map_err(|_| StoreError::misuse("this repository has no segment numbers left"))
     }
 
-    /// Asks the warden, and takes what that has put on record into the catalog.
-    ///
-    /// Nothing is held while it works. What it refuses is on record too.
-    pub(crate) fn ask(&self, request: Request) -> Result<Reply, StoreError> {
-        let answer = self.warden.call(request);
-        match &answer {
-            Ok(reply) => locked(&self.catalog).advance(reply.size, Some(reply.clock.clone()))?,
-            Err(WardenError::Refused { size, .. }) => locked(&self.catalog).advance(*size, None)?,
-            Err(_) => {}
-        }
-        Ok(answer?)
-    }
-
-    /// Puts the chunks of segments into the index.
+    /// Puts the chunks of segments into the index, unless there is known damage in them.
     pub(crate) fn learn(&self) -> impl Fn(u8, &[(ChunkId, Place)]) + Sync {
         |volume, chunks| {
+            let Some((_, first)) = chunks.first() else { return };
+            let catalog = locked(&self.catalog);
+            if catalog.state.segment(first.segment()).is_some_and(|known| known.distrusted) {
+                return;
+            }
             let mut index = locked(&self.index);
             for (id, place) in chunks {
                 index.insert(volume, id, *place);
@@ -192,12 +189,17 @@ impl Core {
         wanted: &Wanted,
         scratch: &mut Scratch,
     ) -> Result<(), StoreError> {
-        match wanted.kind {
-            Kind::Chunk => {
-                let place = self.resolve(&wanted.id, wanted.place);
+        if wanted.kind != Kind::Chunk {
+            return self.read_at(wanted, scratch);
+        }
+        let place = self.resolve(&wanted.id, wanted.place);
+        match self.read_at(&Wanted { place, ..*wanted }, scratch) {
+            Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                // It was compacted and removed just now.
+                let place = self.locate(&wanted.id, wanted.place)?;
                 self.read_at(&Wanted { place, ..*wanted }, scratch)
             }
-            _ => self.read_at(wanted, scratch),
+            outcome => outcome,
         }
     }
 

@@ -1,7 +1,8 @@
 //! Deleting points and the segments that nothing reaches any more (FORMAT.md 7, 9).
 //!
 //! The warden decides and removes. What is done here is the daemon's part: no new reference to
-//! what is about to go comes up, and what runs and readers still need is kept.
+//! what is about to go comes up, and what runs still need is kept. A point that somebody reads is
+//! not deleted; where a compaction has emptied segments of it the reader looks chunks up by id.
 
 use crate::core::{Core, locked};
 use crate::{DeleteError, StoreError};
@@ -45,7 +46,7 @@ pub(crate) fn reclaim(core: &Core) -> Result<Deleted, StoreError> {
         let keep: Runs = index.pinned().collect();
         let unreached = |serial: &u32| catalog.state.references(*serial) == 0;
         let going = catalog.files.keys().copied().filter(unreached);
-        index.forget(&going.filter(|serial| !keep.contains(*serial)).collect());
+        index.hide(&going.filter(|serial| !keep.contains(*serial)).collect());
         keep
     };
     let reply = core.ask(Request::Reclaim { keep })?;
@@ -66,7 +67,7 @@ fn condemn(core: &Core, points: &[RecoveryPointId]) -> Result<Runs, DeleteError>
     };
     if points.iter().all(expires) {
         let going = catalog.state.unreached_after(points, &keep).segments;
-        index.forget(&going.serials().collect());
+        index.hide(&going.serials().collect());
     }
     Ok(keep)
 }
@@ -78,8 +79,8 @@ fn forget(core: &Core, outcome: &Outcome) -> Deleted {
     };
     let gone: BTreeSet<u32> = segments.serials().collect();
     core.forget_files(|serial| gone.contains(&serial));
-    // Most are forgotten already. A run that found a chunk there after all is refused its commit.
-    locked(&core.index).forget(&gone);
+    // Most are hidden already. A run that found a chunk there after all is refused its commit.
+    locked(&core.index).removed(&gone);
     locked(&core.catalog).files.retain(|serial, _| !gone.contains(serial));
     Deleted { segments: segments.count(), bytes: *bytes }
 }

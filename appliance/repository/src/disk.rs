@@ -172,7 +172,7 @@ fn too_long() -> StoreError {
     StoreError::misuse("a cell is longer than the format allows")
 }
 
-pub(crate) fn is_zero(bytes: &[u8]) -> bool {
+fn is_zero(bytes: &[u8]) -> bool {
     let pieces = bytes.chunks_exact(64);
     pieces.remainder().iter().all(|&byte| byte == 0)
         && pieces.into_iter().all(|piece| piece.iter().fold(0, |all, byte| all | byte) == 0)

@@ -36,6 +36,7 @@
 //! | `scrub`, `repair`, `compact`, `preview` | care: reading again, mending, moving, expiry |
 //! | [`forecast`], `capacity` | when it is full |
 
+mod asking;
 mod batch;
 mod buffer;
 mod capacity;

@@ -7,11 +7,13 @@ use crate::map;
 use crate::reach;
 use crate::repo::manifest;
 use format::Place;
+use format::footer::Footer;
 use format::manifest::{DiskEntry, RecordRef};
 use format::map::{Below, FAN_OUT, Shape};
+use format::record::Kind;
 use ledger::Runs;
 use model::{ChunkId, RecoveryPointId};
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 /// Needed chunks by place.
@@ -51,6 +53,9 @@ pub(crate) fn live(core: &Arc<Core>, segments: BTreeSet<u32>) -> Result<Live, St
         core,
         scratch: Scratch::new(core)?,
         seen: HashSet::new(),
+        moved: HashMap::new(),
+        asked: BTreeSet::new(),
+        by_id: BTreeMap::new(),
         live: Live { segments, chunks: BTreeMap::new() },
     };
     let wanted: Runs = walk.live.segments.iter().copied().collect();
@@ -74,6 +79,12 @@ struct Walk<'a> {
     scratch: Scratch,
     /// Nodes whose chunks are known already.
     seen: HashSet<Place>,
+    /// For segments that places name: if emptied, those in question that its chunks may be in now.
+    moved: HashMap<u32, Option<Runs>>,
+    /// Segments whose footers were asked for that.
+    asked: BTreeSet<u32>,
+    /// What these footers say.
+    by_id: BTreeMap<(ChunkId, u32), Place>,
     live: Live,
 }
 
@@ -114,12 +125,7 @@ impl Walk<'_> {
         for (number, entry) in (0..).zip(&loaded.entries) {
             match *entry {
                 Below::Zero => {}
-                Below::Chunk { id, place, .. } => {
-                    let place = self.core.resolve(&id, place);
-                    if self.live.segments.contains(&place.segment()) {
-                        self.live.chunks.insert(place, id);
-                    }
-                }
+                Below::Chunk { id, place, .. } => self.chunk(id, place),
                 Below::Node { id, place } => {
                     let below = (level - 1, index * FAN_OUT + number);
                     self.node(RecordRef { id, place }, shape, below)?;
@@ -130,6 +136,55 @@ impl Walk<'_> {
         Ok(())
     }
 
+    /// A chunk is needed. If it was moved it is needed wherever it was moved to.
+    fn chunk(&mut self, id: ChunkId, place: Place) {
+        let serial = place.segment();
+        if !self.moved.contains_key(&serial) {
+            let now = self.moved_to(serial);
+            self.moved.insert(serial, now);
+        }
+        let Some(now) = &self.moved[&serial] else {
+            if self.live.segments.contains(&serial) {
+                self.live.chunks.insert(place, id);
+            }
+            return;
+        };
+        for (&(_, serial), &place) in self.by_id.range((id, 0)..=(id, u32::MAX)) {
+            if now.contains(serial) {
+                self.live.chunks.insert(place, id);
+            }
+        }
+    }
+
+    /// The segments in question that the chunks of `serial` were moved to, whose footers are known
+    /// then; `None`: it was not emptied.
+    fn moved_to(&mut self, serial: u32) -> Option<Runs> {
+        let now = {
+            let catalog = locked(&self.core.catalog);
+            let moved = catalog.moves.has(serial);
+            moved.then(|| catalog.moves.current([serial].into_iter().collect()))?
+        };
+        let concerned = now.serials().filter(|serial| self.live.segments.contains(serial));
+        let concerned: Runs = concerned.collect();
+        for serial in concerned.serials() {
+            if self.asked.insert(serial) {
+                self.ask(serial);
+            }
+        }
+        Some(concerned)
+    }
+
+    /// Reads a footer. A segment does not move if it cannot be told what of it is needed.
+    fn ask(&mut self, serial: u32) {
+        match self.core.footer(serial) {
+            Ok(footer) => self.by_id.extend(chunks(serial, &footer)),
+            Err(error) => {
+                tracing::warn!(segment = serial, error = model::chain(&error), "does not move");
+                self.live.segments.remove(&serial);
+            }
+        }
+    }
+
     /// Nothing can be said of what a damaged map needs.
     fn spare(&mut self, point: RecoveryPointId) {
         let catalog = locked(&self.core.catalog);
@@ -137,4 +192,9 @@ impl Walk<'_> {
             self.live.segments.retain(|serial| !point.reach.contains(*serial));
         }
     }
+}
+
+fn chunks(serial: u32, footer: &Footer) -> impl Iterator<Item = ((ChunkId, u32), Place)> + '_ {
+    let chunks = footer.entries.iter().filter(|entry| entry.kind == Kind::Chunk);
+    chunks.filter_map(move |entry| Some(((entry.id, serial), entry.place(serial)?)))
 }

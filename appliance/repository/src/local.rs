@@ -12,7 +12,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use warden::storage::{self, Directory, Storage};
-use warden::{Config, Creation, FileWitness, Keeper, Local, Warden};
+use warden::{Config, Creation, FileWitness, Keeper, Local};
 
 /// The warden's private key, in its state directory.
 const SIGNER: &str = "signer";
@@ -66,12 +66,21 @@ impl Repository {
         options: &Options,
         clocks: Clocks,
     ) -> Result<(Self, Recovery), StoreError> {
-        let (header, _) = read_header(&*storage)?;
-        let config = config(state, header.id)?;
-        let (keeper, _) = Keeper::open(Arc::clone(&storage), config, clocks())?;
-        let warden: Arc<dyn Warden> = Arc::new(Local::new(keeper, clocks));
-        Self::open_on(storage, options, warden)
+        let warden = warden_on(&storage, state, clocks)?;
+        Self::open_on(storage, options, Arc::new(warden))
     }
+}
+
+/// The warden of the repository on `storage`.
+pub(crate) fn warden_on(
+    storage: &Arc<dyn Storage>,
+    state: &Arc<dyn Storage>,
+    clocks: Clocks,
+) -> Result<Local, StoreError> {
+    let (header, _) = read_header(&**storage)?;
+    let config = config(state, header.id)?;
+    let (keeper, _) = Keeper::open(Arc::clone(storage), config, clocks())?;
+    Ok(Local::new(keeper, clocks))
 }
 
 type Shared = Arc<dyn Storage>;

@@ -5,16 +5,16 @@
 use crate::StoreError;
 use crate::core::{Core, locked};
 use crate::scan::read_footer;
-use format::Place;
 use format::footer::Footer;
+use format::{FormatError, Place};
 use ledger::Runs;
 use model::ChunkId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use warden::layout;
 
-/// Footers kept for lookups that the index does not answer.
-const FOOTERS: usize = 32;
+/// Records in the footers that are kept for lookups that the index does not answer: 32 MiB.
+const KEPT_ENTRIES: usize = 1 << 19;
 
 /// The compactions so far.
 #[derive(Default)]
@@ -33,6 +33,17 @@ impl Moves {
             }
             self.list.push((from.clone(), to.clone()));
         }
+    }
+
+    /// How many compactions.
+    pub(crate) fn count(&self) -> usize {
+        self.list.len()
+    }
+
+    /// The segments that all but the first `known` compactions have emptied.
+    pub(crate) fn emptied_since(&self, known: usize) -> BTreeSet<u32> {
+        let new = self.list.get(known..).unwrap_or_default();
+        new.iter().flat_map(|(from, _)| from.serials()).collect()
     }
 
     /// Whether the chunks of a segment were moved elsewhere.
@@ -64,46 +75,84 @@ impl Moves {
 }
 
 /// Footers that were read for lookups.
+///
+/// Invariant: `entries` is the number of theirs.
 #[derive(Default)]
-pub(crate) struct Footers(BTreeMap<u32, Arc<Footer>>);
+pub(crate) struct Footers {
+    kept: BTreeMap<u32, Arc<Footer>>,
+    entries: usize,
+    /// Where the next one is dropped: going round drops none that is read all the time for long.
+    dropped: u32,
+}
+
+impl Footers {
+    fn keep(&mut self, serial: u32, footer: &Arc<Footer>) {
+        while self.entries + footer.entries.len() > KEPT_ENTRIES && !self.kept.is_empty() {
+            let next = self.kept.range(self.dropped..).next().or(self.kept.first_key_value());
+            let Some((&victim, _)) = next else { break };
+            self.dropped = victim.saturating_add(1);
+            self.drop(victim);
+        }
+        self.drop(serial);
+        self.entries += footer.entries.len();
+        self.kept.insert(serial, Arc::clone(footer));
+    }
+
+    fn drop(&mut self, serial: u32) {
+        self.entries -= self.kept.remove(&serial).map_or(0, |footer| footer.entries.len());
+    }
+}
 
 impl Core {
-    /// Where a chunk lies now: its place, or, when a compaction moved it, what its id says. One
-    /// that cannot be found stays where it was, and reading it there tells what is wrong.
+    /// Where a chunk is read: where it lies now. One that cannot be found is looked for where it
+    /// was, and reading it there tells what is wrong.
     pub(crate) fn resolve(&self, id: &ChunkId, place: Place) -> Place {
+        self.locate(id, place).unwrap_or_else(|error| {
+            tracing::warn!(error = model::chain(&error), "no lookup");
+            place
+        })
+    }
+
+    /// Where a chunk lies now: its place, or, when a compaction moved it, what its id says. An
+    /// error says that it is in none of the segments that it was moved to, or that one of these
+    /// cannot be asked.
+    pub(crate) fn locate(&self, id: &ChunkId, place: Place) -> Result<Place, StoreError> {
         let (volume, candidates) = {
             let catalog = locked(&self.catalog);
             let serial = place.segment();
             if !catalog.moves.has(serial) {
-                return place;
+                return Ok(place);
             }
             let now = catalog.moves.current([serial].into_iter().collect());
             let volume = now.serials().next().map_or(0, |serial| catalog.volume_of_segment(serial));
             (volume, now)
         };
         let known = locked(&self.index).find(volume, id);
-        known
-            .filter(|place| candidates.contains(place.segment()))
-            .or_else(|| candidates.serials().find_map(|serial| self.search(serial, id)))
-            .unwrap_or(place)
+        if let Some(place) = known.filter(|place| candidates.contains(place.segment())) {
+            return Ok(place);
+        }
+        let mut failed = None;
+        for serial in candidates.serials() {
+            match self.search(serial, id) {
+                Ok(Some(place)) => return Ok(place),
+                Ok(None) => {}
+                Err(error) => failed = Some(error),
+            }
+        }
+        Err(failed.unwrap_or_else(|| lost(place)))
     }
 
     /// Looks for a chunk in the footer of a segment.
-    fn search(&self, serial: u32, id: &ChunkId) -> Option<Place> {
-        let footer = match self.footer(serial) {
-            Ok(footer) => footer,
-            Err(error) => {
-                tracing::warn!(segment = serial, error = model::chain(&error), "no lookup there");
-                return None;
-            }
-        };
+    fn search(&self, serial: u32, id: &ChunkId) -> Result<Option<Place>, StoreError> {
+        let footer = self.footer(serial)?;
         let at = footer.entries.partition_point(|entry| entry.id < *id);
-        footer.entries.get(at).filter(|entry| entry.id == *id)?.place(serial)
+        let entry = footer.entries.get(at).filter(|entry| entry.id == *id);
+        Ok(entry.and_then(|entry| entry.place(serial)))
     }
 
     /// The footer of a sealed segment.
     pub(crate) fn footer(&self, serial: u32) -> Result<Arc<Footer>, StoreError> {
-        if let Some(footer) = locked(&self.footers).0.get(&serial) {
+        if let Some(footer) = locked(&self.footers).kept.get(&serial) {
             return Ok(Arc::clone(footer));
         }
         let (volume, recorded) = {
@@ -116,13 +165,15 @@ impl Core {
         let length = file.length().map_err(StoreError::io("reading", &*name))?;
         let tail = read_footer(&*file, &name, serial, length, recorded)?;
         let footer = Arc::new(tail.footer);
-        let mut kept = locked(&self.footers);
-        if kept.0.len() >= FOOTERS {
-            kept.0.clear();
-        }
-        kept.0.insert(serial, Arc::clone(&footer));
+        locked(&self.footers).keep(serial, &footer);
         Ok(footer)
     }
+}
+
+fn lost(place: Place) -> StoreError {
+    let what = format!("the chunk at byte {} of segment {:08x}", place.offset(), place.segment());
+    let problem = "it was moved, and is in no segment that it was moved to".to_owned();
+    StoreError::Damaged { what, source: FormatError::Corrupt { what: "chunk", problem } }
 }
 
 #[cfg(test)]

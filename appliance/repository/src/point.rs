@@ -246,6 +246,11 @@ impl PointState {
         Ok(found)
     }
 
+    /// The segments that were made by this point and those it found chunks in.
+    pub(crate) fn pinned(&self) -> impl Iterator<Item = u32> + use<> {
+        locked(&self.segments).pinned.clone().into_iter()
+    }
+
     /// Stores a record of metadata.
     pub(crate) fn store(
         self: &Arc<Self>,

@@ -3,7 +3,6 @@
 //! and the trailer behind it lie together.
 
 use crate::StoreError;
-use crate::disk::is_zero;
 use format::footer::Footer;
 use format::header::RepositoryId;
 use format::parity::Geometry;
@@ -169,7 +168,7 @@ pub(crate) fn read_footer(
     let (footer, zeros) = bytes
         .split_at_checked(buffer_length(trailer.footer_length))
         .ok_or_else(|| corrupt(name, "its footer is cut off"))?;
-    if !is_zero(zeros) {
+    if zeros.iter().any(|&byte| byte != 0) {
         return Err(corrupt(name, "a byte between footer and trailer is not zero"));
     }
     let footer = Footer::decode(footer, &trailer).map_err(damaged)?;

@@ -168,7 +168,14 @@ impl Run<'_> {
         for (cell, below) in (first..).zip(&node.entries) {
             match *below {
                 Below::Chunk { length, id, place } => {
-                    let place = self.core.resolve(&id, place);
+                    let place = match self.core.locate(&id, place) {
+                        Ok(place) => place,
+                        Err(error) => {
+                            let cells = Some((cell, cell + 1));
+                            self.damaged(Some(disk), cells, place.segment(), &error)?;
+                            continue;
+                        }
+                    };
                     self.segments.insert(place.segment());
                     batch.push(Read { place, cell, length, id });
                 }

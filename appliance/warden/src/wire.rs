@@ -52,12 +52,12 @@ pub enum Request {
     Delete {
         /// The points.
         points: Vec<RecoveryPointId>,
-        /// Segments that runs and readers still need: they only make less go away.
+        /// Segments that runs still need: they only make less go away.
         keep: Runs,
     },
     /// Remove segments that no point reaches.
     Reclaim {
-        /// Segments that runs and readers still need.
+        /// Segments that runs still need.
         keep: Runs,
     },
     /// Chunks were copied: points that reached `from` reach `to` instead.

@@ -82,11 +82,9 @@ impl Builder {
     /// found later.
     pub(crate) fn add(&self, volume: u8, chunks: &[(ChunkId, Place)]) {
         let Some(shards) = self.volumes.get(&volume) else { return };
-        for chunks in chunks.chunk_by(|(a, _), (b, _)| shard_of(a) == shard_of(b)) {
-            let mut staged = locked(&shards[shard_of(&chunks[0].0)]);
-            for (id, place) in chunks {
-                staged.push(Slot { key: key(id), place: place.to_bits() });
-            }
+        for (id, place) in chunks {
+            let slot = Slot { key: key(id), place: place.to_bits() };
+            locked(&shards[shard_of(id)]).push(slot);
         }
     }
 

@@ -55,13 +55,13 @@ impl Shard {
     /// Gives room back when a quarter of the slots is not used.
     fn shrink(&mut self) {
         if self.used * 4 < self.slots.len() * 3 {
-            self.rebuild(roomy(self.used), |_| true);
+            self.rebuild(roomy(self.used));
         }
     }
 
     fn insert(&mut self, slot: Slot) -> bool {
         if (self.used + 1) * 8 > self.slots.len() * 7 {
-            self.rebuild(roomy(self.slots.len()), |_| true);
+            self.rebuild(roomy(self.slots.len()));
         }
         let at = self.find(&slot.key).expect("there are free slots, see above");
         let absent = self.slots[at].place == 0;
@@ -72,10 +72,37 @@ impl Shard {
         absent
     }
 
-    fn rebuild(&mut self, size: usize, keep: impl Fn(&Slot) -> bool) {
+    /// Frees the slots that `gone` says, in place.
+    fn free_all(&mut self, gone: impl Fn(&Slot) -> bool) {
+        for at in 0..self.slots.len() {
+            // What is moved up into the slot may have to go too.
+            while self.slots[at].place != 0 && gone(&self.slots[at]) {
+                self.free(at);
+            }
+        }
+    }
+
+    /// Frees a slot and moves up what a search would not find behind it any more.
+    fn free(&mut self, mut hole: usize) {
+        let count = self.slots.len();
+        let distance = |from: usize, to: usize| (to + count - from) % count;
+        self.used -= 1;
+        let mut at = (hole + 1) % count;
+        while self.slots[at].place != 0 {
+            let start = home(&self.slots[at].key, count);
+            if distance(start, at) >= distance(hole, at) {
+                self.slots[hole] = self.slots[at];
+                hole = at;
+            }
+            at = (at + 1) % count;
+        }
+        self.slots[hole] = FREE;
+    }
+
+    fn rebuild(&mut self, size: usize) {
         let old = std::mem::replace(&mut self.slots, vec![FREE; size]);
         self.used = 0;
-        for slot in old.into_iter().filter(|slot| slot.place != 0 && keep(slot)) {
+        for slot in old.into_iter().filter(|slot| slot.place != 0) {
             let at = self.find(&slot.key).expect("no smaller than before");
             self.slots[at] = slot;
             self.used += 1;
@@ -101,9 +128,8 @@ fn key(id: &ChunkId) -> [u8; KEY] {
     key
 }
 
-/// By the first bits: chunks in the order of a footer, by id, come table by table.
 fn shard_of(id: &ChunkId) -> usize {
-    usize::from(id.0[0]) * SHARDS / 256
+    usize::from(id.0[0]) % SHARDS
 }
 
 fn segment_of(bits: u64) -> u32 {
@@ -123,16 +149,24 @@ impl Default for Table {
 
 /// Chunks of all sealed segments, and the segments that may not be removed now. A chunk is looked
 /// for on one volume only: what a point refers to lies on its own volume.
+///
+/// Invariant: no slot has a place in a segment of `hidden`.
 #[derive(Default)]
 pub(crate) struct Index {
     volumes: BTreeMap<u8, Table>,
     pins: HashMap<u32, usize>,
+    /// Segments that nobody finds a chunk in: a compaction has emptied them or is about to, or
+    /// they are about to be removed.
+    hidden: BTreeSet<u32>,
 }
 
 impl Index {
-    /// Adds a chunk; `false` when it is there. Of two places the one in the younger segment stays:
-    /// a chunk that was copied forward is expected to live longer there.
+    /// Adds a chunk; `false` when it is there, or its segment is hidden. Of two places the one in
+    /// the younger segment stays: a chunk that was copied forward is expected to live longer there.
     pub(crate) fn insert(&mut self, volume: u8, id: &ChunkId, place: Place) -> bool {
+        if self.hidden.contains(&place.segment()) {
+            return false;
+        }
         let slot = Slot { key: key(id), place: place.to_bits() };
         self.volumes.entry(volume).or_default().shards[shard_of(id)].insert(slot)
     }
@@ -170,8 +204,30 @@ impl Index {
             return;
         }
         for shard in self.volumes.values_mut().flat_map(|table| &mut table.shards) {
-            shard.rebuild(shard.slots.len(), |slot| !segments.contains(&segment_of(slot.place)));
+            shard.free_all(|slot| segments.contains(&segment_of(slot.place)));
         }
+    }
+
+    /// Forgets all chunks of `segments` and takes no more of them, until [`Self::reveal`].
+    pub(crate) fn hide(&mut self, segments: &BTreeSet<u32>) {
+        self.forget(&(segments - &self.hidden));
+        self.hidden.extend(segments);
+    }
+
+    /// The segments that nobody finds a chunk in.
+    pub(crate) fn hidden(&self) -> impl Iterator<Item = u32> {
+        self.hidden.iter().copied()
+    }
+
+    /// Chunks of `segments` can be added again.
+    pub(crate) fn reveal(&mut self, segments: &[u32]) {
+        self.hidden.retain(|serial| !segments.contains(serial));
+    }
+
+    /// These exist no more, so that nobody adds chunks of them.
+    pub(crate) fn removed(&mut self, segments: &BTreeSet<u32>) {
+        self.hide(segments);
+        self.hidden.retain(|serial| !segments.contains(serial));
     }
 
     pub(crate) fn chunks(&self) -> u64 {
@@ -190,90 +246,4 @@ impl Index {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn id(number: u64) -> ChunkId {
-        ChunkId([number.to_le_bytes(); 4].concat().try_into().unwrap())
-    }
-
-    fn hashed(number: u64) -> ChunkId {
-        ChunkId(*blake3::hash(&number.to_le_bytes()).as_bytes())
-    }
-
-    fn place(segment: u32) -> Place {
-        Place::new(segment, 1, 1).unwrap()
-    }
-
-    #[test]
-    fn a_chunk_costs_at_most_48_bytes_at_every_size() {
-        let mut index = Index::default();
-        for number in 0..200_000u64 {
-            assert!(index.insert(0, &hashed(number), place(1)));
-            if number > 1000 && number % 100 == 0 {
-                let (memory, chunks) = (index.memory(), index.chunks());
-                assert!(memory <= 48 * chunks, "{memory} bytes for {chunks}");
-            }
-        }
-        assert!((0..200_000).all(|number| index.find(0, &hashed(number)).is_some()));
-        assert!((200_000..210_000).all(|number| index.find(0, &hashed(number)).is_none()));
-    }
-
-    #[test]
-    fn forgotten_segments_are_not_found_and_pins_are_counted() {
-        let mut index = Index::default();
-        for segment in 1..=3 {
-            index.insert(0, &hashed(segment.into()), place(segment));
-        }
-        index.forget(&BTreeSet::from([1]));
-        assert_eq!(index.find(0, &hashed(1)), None);
-        assert_eq!(index.find(0, &hashed(2)), Some(place(2)));
-        assert_eq!(index.chunks(), 2);
-        index.pin(2);
-        index.pin(2);
-        index.unpin(&BTreeSet::from([2]));
-        assert_eq!(index.pinned().collect::<Vec<_>>(), [2]);
-        index.unpin(&BTreeSet::from([2]));
-        assert_eq!(index.pinned().count(), 0);
-    }
-
-    #[test]
-    fn a_chunk_is_found_on_its_own_volume_and_in_the_younger_segment() {
-        let mut index = Index::default();
-        assert!(index.insert(0, &hashed(1), place(5)));
-        assert!(index.insert(7, &hashed(1), place(6)));
-        assert!(!index.insert(0, &hashed(1), place(4)));
-        assert_eq!(index.find(0, &hashed(1)), Some(place(5)));
-        assert!(!index.insert(0, &hashed(1), place(8)));
-        assert_eq!(index.find(0, &hashed(1)), Some(place(8)));
-        assert_eq!(index.find(7, &hashed(1)), Some(place(6)));
-        assert_eq!(index.find(1, &hashed(1)), None);
-    }
-
-    proptest! {
-        #[test]
-        fn it_behaves_as_a_map(
-            operations in prop::collection::vec((0u64..60, 1u32..5, 0..8), 0..300),
-        ) {
-            // Ids that collide in the shard and nearly everywhere else.
-            let mut index = Index::default();
-            let mut map: HashMap<u64, u32> = HashMap::new();
-            for (number, segment, kind) in operations {
-                if kind == 0 {
-                    index.forget(&BTreeSet::from([segment]));
-                    map.retain(|_, value| *value != segment);
-                } else {
-                    let absent = index.insert(0, &id(number << 56), place(segment));
-                    prop_assert_eq!(absent, !map.contains_key(&number));
-                    let place = map.entry(number).or_insert(segment);
-                    *place = segment.max(*place);
-                }
-                for number in 0..60 {
-                    let found = index.find(0, &id(number << 56)).map(Place::segment);
-                    prop_assert_eq!(found, map.get(&number).copied());
-                }
-            }
-        }
-    }
-}
+mod tests;

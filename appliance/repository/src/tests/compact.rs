@@ -9,14 +9,15 @@ use model::{ErrorKind, RecoveryPointId};
 use std::collections::BTreeMap;
 use warden::wire::Request;
 
-const RULES: CompactRules = CompactRules { live_percent: 75, small: 0, budget: u64::MAX };
+pub(super) const RULES: CompactRules =
+    CompactRules { live_percent: 75, small: 0, budget: u64::MAX };
 
 fn compact(repository: &Repository) -> Compacted {
     repository.compact(&RULES).unwrap_or_else(|error| panic!("{}", model::chain(&error)))
 }
 
 /// A point of which a deleted one has left every second chunk behind.
-fn half_dead(rig: &Rig, lock: u64) -> (Repository, RecoveryPointId, Image) {
+pub(super) fn half_dead(rig: &Rig, lock: u64) -> (Repository, RecoveryPointId, Image) {
     let repository = rig.open(&options(1));
     let old: Image = (1..61).collect();
     let new: Image = (1..61).map(|n| if n % 3 == 0 { n } else { 1000 + n }).collect();

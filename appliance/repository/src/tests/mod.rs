@@ -4,6 +4,7 @@ mod support;
 
 mod basics;
 mod compact;
+mod compact_lost;
 mod crash;
 mod crash_care;
 mod damage;

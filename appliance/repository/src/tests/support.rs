@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 use warden::storage::Storage;
+use warden::{Local, Warden};
 
 pub(crate) const CHUNK: usize = 64 << 10;
 
@@ -105,6 +106,17 @@ impl Rig {
     pub(crate) fn try_open(&self, options: &Options) -> Result<(Repository, Recovery), StoreError> {
         let (disk, state) = self.disks();
         Repository::open_local_on(disk, &state, options, self.clock.read())
+    }
+
+    /// With a warden that somebody stands in front of.
+    pub(crate) fn open_behind<W: Warden + 'static>(
+        &self,
+        options: &Options,
+        before: impl FnOnce(Local) -> W,
+    ) -> Repository {
+        let (disk, state) = self.disks();
+        let warden = crate::local::warden_on(&disk, &state, self.clock.read()).unwrap();
+        Repository::open_on(disk, options, Arc::new(before(warden))).unwrap().0
     }
 
     pub(crate) fn open(&self, options: &Options) -> Repository {

@@ -3,7 +3,7 @@
 use crate::clock;
 use crate::engine::Appliance;
 use crate::wire::store::{self, Locked};
-use api::{Problem, RunKind, VmRef};
+use api::{Problem, RunKind, RunResult, VmRef};
 use jobs::{Backup, Entry, Settings, Swept, Undone, sweep};
 use model::ErrorKind;
 use std::sync::Arc;
@@ -75,10 +75,13 @@ pub(crate) async fn verifications(appliance: Arc<Appliance>, mut queue: Receiver
         entry.begin();
         let (repository, running) = (appliance.repository.clone(), Arc::clone(&entry));
         let result = tokio::task::spawn_blocking(move || store::verify(&repository, &running));
-        entry.end(match result.await {
-            Ok(result) => result,
-            Err(error) => Err(ended_abnormally(&error)),
-        });
+        let result = result.await.unwrap_or_else(|error| Err(ended_abnormally(&error)));
+        if let Ok(RunResult::Verify(found)) = &result
+            && found.damage_total > 0
+        {
+            appliance.maintenance.found_damage();
+        }
+        entry.end(result);
     }
 }
 

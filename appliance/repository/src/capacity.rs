@@ -18,9 +18,8 @@ impl Repository {
     ) -> Result<Forecast, StoreError> {
         let core = &self.inner.core;
         let mut free = 0u64;
-        for &volume in &core.volumes.present {
-            let usable = core.free(volume)?.saturating_sub(core.options.reserve_bytes);
-            free = free.saturating_add(usable);
+        for (_, bytes) in core.reachable() {
+            free = free.saturating_add(bytes.saturating_sub(core.options.reserve_bytes));
         }
         let catalog = locked(&core.catalog);
         let used: u64 = catalog.files.values().map(|held| held.bytes).sum();

@@ -28,12 +28,12 @@
 //! | `point`, `disk`, `commit` | a run: its threads' state, one disk, what the commit says |
 //! | `pipeline`, `segment` | who carries the work; open segments until they are sealed |
 //! | `map`, `reach`, `placement` | DiskMaps; which segments they need; what is stored again |
-//! | `open`, `scan`, `volumes`, `keys` | a start: what lies there, the keys |
+//! | `open`, `survey`, `scan`, `volumes`, `keys` | a start: what lies there, the keys |
 //! | `local` | the warden of development, in this process |
 //! | `catalog`, `index`, `core` | the replay, where chunks lie, what all share |
 //! | `delete`, `reader` | removal, restore |
 //! | `verify`, `batch`, `frame`, `report` | reading a point back |
-//! | `scrub`, `repair`, `compact`, `preview` | care: reading again, mending, moving, expiry |
+//! | `scrub`, `due`, `repair`, `compact`, `preview` | care: reading again, mending, moving, expiry |
 //! | [`forecast`], `capacity` | when it is full |
 
 mod asking;
@@ -47,6 +47,7 @@ mod copy;
 mod core;
 mod delete;
 mod disk;
+mod due;
 mod error;
 pub mod forecast;
 mod frame;
@@ -72,6 +73,7 @@ mod report;
 mod scan;
 mod scrub;
 mod segment;
+mod survey;
 mod verify;
 mod volumes;
 mod whole;
@@ -83,6 +85,7 @@ pub use catalog::RecoveryPoint;
 pub use compact::{CompactRules, Compacted};
 pub use delete::Deleted;
 pub use disk::{DiskDraft, DiskStats, DiskWriter, ParentDisk};
+pub use due::{Coverage, ScrubDue};
 pub use error::{DeleteError, StoreError};
 pub use format::keys::KeyEncryptionKey;
 pub use format::manifest::{DiskEntry, FileEntry, Manifest};
@@ -98,5 +101,5 @@ pub use repair::{Quarantine, Repair};
 pub use repo::{Repository, Stats};
 pub use report::{Damage, Progress, VerifyReport};
 pub use retention::Verdict;
-pub use scrub::{Coverage, ScrubDue, ScrubProgress, ScrubReport};
+pub use scrub::{ScrubProgress, ScrubReport};
 pub use warden::state::Verified;

@@ -3,14 +3,12 @@
 
 use crate::catalog::Catalog;
 use crate::core::{Core, Parts};
-use crate::index::{Builder, Index};
 use crate::pipeline::{Carrier, Idle};
-use crate::scan::{File, Held, Usable, read_footers};
+use crate::survey::Survey;
 use crate::volumes::Volumes;
 use crate::{Options, StoreError, keys};
-use format::header::{HEADER_BYTES, RepositoryHeader, RepositoryId};
+use format::header::{HEADER_BYTES, RepositoryHeader};
 use model::{ErrorKind, RecoveryPointId, RetentionTime};
-use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use warden::state::State;
@@ -109,8 +107,8 @@ pub(crate) fn open(
     for &volume in &volumes.present {
         drop_open(&*storage, &*warden, volume, &mut recovery)?;
     }
-    let found = Scan::run(&*storage, header.id, &volumes, &state, &mut recovery)?;
-    let next_serial = found.files.keys().last().copied().unwrap_or(0).max(state.last_serial());
+    let found = Survey::run(&*storage, header.id, &volumes, &state, &mut recovery)?;
+    let next_serial = found.next_serial(&volumes, &state);
     let catalog = Catalog::new(state, reader, found.files, status.clock);
     let (carrier, idle) = Carrier::new(options.workers);
     let core = Core::new(Parts {
@@ -123,7 +121,7 @@ pub(crate) fn open(
         carrier,
         catalog,
         index: found.index,
-        next_serial: next_serial.saturating_add(1),
+        next_serial,
         options,
     })?;
     Ok((core, idle, recovery))
@@ -173,87 +171,6 @@ fn finish_repairs(
     Ok(())
 }
 
-/// What lies on the volumes, compared with the ledger.
-struct Scan {
-    files: BTreeMap<u32, Held>,
-    index: Index,
-}
-
-impl Scan {
-    fn run(
-        storage: &dyn Storage,
-        id: RepositoryId,
-        volumes: &Volumes,
-        state: &State,
-        recovery: &mut Recovery,
-    ) -> Result<Self, StoreError> {
-        let mut found = Vec::new();
-        for &volume in &volumes.present {
-            list_sealed(storage, volume, state, recovery, &mut found)?;
-        }
-        found.sort_unstable_by_key(|file: &File| (file.volume, file.serial));
-        let index = Builder::new(volumes.present.iter().copied());
-        let take = |volume, chunks: &[_]| index.add(volume, chunks);
-        let footers = read_footers(storage, id, &found, &take);
-        let mut scan = Self { files: BTreeMap::new(), index: index.build() };
-        for (file, footer) in found.iter().zip(footers) {
-            scan.take(file, footer, recovery);
-        }
-        let distrusted = state.segments().filter(|(_, segment)| segment.distrusted);
-        let distrusted = distrusted.map(|(serial, _)| serial);
-        // What a compaction left behind goes with the next deletion.
-        let emptied = state.compactions().iter().flat_map(|(from, _)| from.serials());
-        let emptied = emptied.filter(|serial| state.segment(*serial).is_some());
-        scan.index.forget(&distrusted.chain(emptied).collect());
-        scan.missing(volumes, state, recovery);
-        Ok(scan)
-    }
-
-    /// A segment whose footer is damaged keeps its place: its records can still be read. Without
-    /// a leaf nothing needs it, but it is not removed either: only what is understood is removed.
-    fn take(&mut self, file: &File, footer: Result<Usable, StoreError>, recovery: &mut Recovery) {
-        let serial = file.serial;
-        let held = match footer {
-            Ok((held, warning)) => {
-                let warning = warning.map(str::to_owned);
-                recovery.damaged.extend(warning.map(|what| DamagedSegment { serial, what }));
-                if file.recorded.is_none() {
-                    recovery.orphans.push(serial);
-                }
-                held
-            }
-            Err(error) => {
-                recovery.damaged.push(DamagedSegment { serial, what: model::chain(&error) });
-                Held::unreadable(file)
-            }
-        };
-        if self.files.insert(serial, held).is_some() {
-            let what = "it lies on two volumes".to_owned();
-            recovery.damaged.push(DamagedSegment { serial, what });
-        }
-    }
-
-    fn missing(&self, volumes: &Volumes, state: &State, recovery: &mut Recovery) {
-        let mut lost: BTreeMap<u8, Vec<u32>> = BTreeMap::new();
-        for (serial, segment) in state.segments() {
-            if self.files.contains_key(&serial) {
-                continue;
-            }
-            if volumes.missing.contains(&segment.volume) {
-                lost.entry(segment.volume).or_default().push(serial);
-            } else {
-                let what = "the segment is missing".to_owned();
-                recovery.damaged.push(DamagedSegment { serial, what });
-            }
-        }
-        for &number in &volumes.missing {
-            let segments = lost.remove(&number).unwrap_or_default().into_iter().collect();
-            let points = state.reaching(&segments).map(|(id, _)| id).collect();
-            recovery.missing_volumes.push(MissingVolume { number, points });
-        }
-    }
-}
-
 /// Removes the open segments of runs that did not end (FORMAT.md 7).
 fn drop_open(
     storage: &dyn Storage,
@@ -296,27 +213,4 @@ pub(crate) fn discard(
         }
         other => other.map_err(StoreError::io("removing", path)),
     }
-}
-
-fn list_sealed(
-    storage: &dyn Storage,
-    volume: u8,
-    state: &State,
-    recovery: &mut Recovery,
-    found: &mut Vec<File>,
-) -> Result<(), StoreError> {
-    let directory = layout::segments_dir(volume);
-    let files = storage.list(&directory).map_err(StoreError::io("listing", &*directory))?;
-    for (name, length) in files {
-        let Some(serial) = layout::parse_sealed(&name) else {
-            recovery.foreign.push(format!("{directory}/{name}"));
-            continue;
-        };
-        if state.deleted().contains(serial) {
-            continue; // the warden is about to remove it
-        }
-        let recorded = state.segment(serial).map(|segment| (segment.seal, segment.bytes));
-        found.push(File { volume, serial, length, recorded });
-    }
-    Ok(())
 }

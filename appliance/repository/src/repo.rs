@@ -36,7 +36,7 @@ pub struct Stats {
     pub chunks: u64,
     /// Bytes of memory of the index.
     pub index_bytes: u64,
-    /// Free bytes of all volumes.
+    /// Free bytes of all volumes that answer.
     pub free: u64,
     /// Bytes of a cell unless a point says otherwise.
     pub chunk_size: u32,
@@ -129,8 +129,7 @@ impl Repository {
     /// What the repository holds.
     pub fn stats(&self) -> Result<Stats, StoreError> {
         let core = &self.inner.core;
-        let free = core.volumes.present.iter().map(|volume| core.free(*volume));
-        let free = free.sum::<Result<u64, StoreError>>()?;
+        let free = core.reachable().fold(0, |all: u64, (_, free)| all.saturating_add(free));
         let catalog = locked(&core.catalog);
         let index = locked(&core.index);
         Ok(Stats {

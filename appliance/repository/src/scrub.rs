@@ -1,21 +1,22 @@
 //! The scrub: every sealed segment is read again and again as a whole, from the medium, and what
-//! it finds is repaired (FORMAT.md 10). The ledger says when a segment was read last, so an order
-//! and a pace need no other memory.
+//! it finds is repaired (FORMAT.md 10).
 //!
 //! | question | answer |
 //! |---|---|
-//! | what comes next | never scrubbed first, then what was read longest ago |
+//! | what comes next | never scrubbed first, then what was read longest ago (`due`) |
 //! | how much a day | as little as keeps every segment's last reading within the goal |
 //! | what counts as read | a scrub; for pace and coverage also the read-back at the sealing |
+//! | what cannot be read, and is no damage | told at the end; others are read instead |
 
-use crate::core::locked;
+use crate::core::{Core, locked};
+use crate::due::{Aged, choose, in_order};
 use crate::repair::{Quarantine, Repair, repair};
-use crate::whole::{Health, Recorded, examine};
+use crate::whole::{Health, Recorded, examine, still_there};
 use crate::{Repository, StoreError};
 use ledger::Runs;
 use ledger::event::SERIALS_PER_LEAF;
-use model::{ErrorKind, RetentionTime};
-use std::collections::BTreeSet;
+use model::ErrorKind;
+use std::collections::{BTreeSet, VecDeque};
 use std::ops::ControlFlow;
 use warden::wire::{Evidence, Request};
 
@@ -23,7 +24,10 @@ use warden::wire::{Evidence, Request};
 const BATCH: usize = 64;
 /// Bytes after which what was read is put on record, so that a crash loses little work.
 const BATCH_BYTES: u64 = 16 << 30;
-const DAY: i64 = 24 * 3600;
+/// Bytes after which the caller is asked again whether to go on.
+const STEP: u64 = 8 << 20;
+/// Failures that are listed.
+const LISTED: usize = 100;
 
 /// How far a scrub is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,149 +53,166 @@ pub struct ScrubReport {
     pub quarantined: Vec<Quarantine>,
     /// Those for which there was no room; they are not trusted until then.
     pub postponed: Vec<u32>,
+    /// Those that could not be read or repaired for a reason that is no damage, with that reason;
+    /// at most 100. A volume that is gone is named once.
+    pub failed: Vec<(u32, String)>,
+    /// How many of them there are.
+    pub failed_total: u64,
     /// It ended because its caller wanted that.
     pub stopped: bool,
 }
 
-/// How much of the repository was read back lately.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Coverage {
-    /// Bytes of segments whose last reading is within the goal.
-    pub bytes_within: u64,
-    /// Bytes of all segments.
-    pub bytes_total: u64,
-    /// The last reading of the segment that was read longest ago, by the retention clock; `None`
-    /// without segments.
-    pub oldest: Option<RetentionTime>,
-    /// Bytes that no scrub has read since they were sealed.
-    pub bytes_never: u64,
-    /// Segments with damage that is not repaired.
-    pub damaged: u64,
-    /// Every segment's last reading is within the goal.
-    pub on_track: bool,
-}
+/// Tells how far it is; may take its time, and may end the work.
+type Tell<'a> = &'a mut dyn FnMut(ScrubProgress) -> ControlFlow<()>;
 
-/// What has to be read today.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ScrubDue {
-    /// Bytes to read within a day so that all are read within the goal: a budget for
-    /// [`Repository::scrub`].
-    pub bytes: u64,
-    /// Of these: bytes whose time has come already.
-    pub overdue: u64,
-}
+impl Repository {
+    /// Repairs what is known to be damaged, one after another; `go_on` is asked before each.
+    pub fn mend(&self, go_on: &mut dyn FnMut() -> ControlFlow<()>) -> ScrubReport {
+        let mut scrub = Scrub::new(&self.inner.core);
+        for serial in self.to_repair() {
+            if go_on().is_break() {
+                scrub.report.stopped = true;
+                break;
+            }
+            scrub.repair(serial);
+        }
+        scrub.report
+    }
 
-/// A segment as the order and the pace see it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Aged {
-    pub(crate) serial: u32,
-    pub(crate) bytes: u64,
-    pub(crate) recorded: RetentionTime,
-    pub(crate) scrubbed: Option<RetentionTime>,
-    /// Found damaged, and neither repaired nor given up: a repair was interrupted or postponed.
-    pub(crate) doubtful: bool,
-}
-
-impl Aged {
-    fn last_read(&self) -> RetentionTime {
-        self.scrubbed.unwrap_or(self.recorded)
+    /// Reads the segments that were read longest ago, up to `budget` bytes but one at least, and
+    /// repairs what is damaged. `progress` is told every few MiB and after each segment; a segment
+    /// in the middle of which it ends the scrub does not count.
+    pub fn scrub(&self, budget: u64, progress: Tell<'_>) -> Result<ScrubReport, StoreError> {
+        let mut order: VecDeque<Aged> = in_order(self.aged()).into();
+        let (mut scrub, mut budget) = (Scrub::new(&self.inner.core), budget);
+        while budget > 0 && !scrub.report.stopped {
+            let chosen = choose(&mut order, budget);
+            budget = scrub.read(chosen, progress)?;
+            order.retain(|aged| !scrub.gone.contains(&aged.volume));
+        }
+        scrub.finish()?;
+        Ok(scrub.report)
     }
 }
 
-impl Repository {
-    /// Reads the segments whose repair is not complete, then those that were read longest ago, up
-    /// to `budget` bytes but one at least, and repairs what is damaged. `progress` is told
-    /// after each segment; it may take its time, and it may end the scrub.
-    pub fn scrub(
-        &self,
-        budget: u64,
-        progress: &mut dyn FnMut(ScrubProgress) -> ControlFlow<()>,
-    ) -> Result<ScrubReport, StoreError> {
-        let chosen = choose(self.aged(), budget);
-        let total = chosen.iter().map(|aged| aged.bytes).sum();
-        let mut report = ScrubReport::default();
-        let mut batch = Batch::default();
-        for aged in chosen {
-            let Some(segment) = Recorded::find(&self.inner.core, aged.serial) else { continue };
-            let health = match examine(&self.inner.core, &segment) {
-                Ok(health) => health,
-                Err(error) => {
-                    self.finish(std::mem::take(&mut batch), &mut report)?;
-                    return Err(error);
-                }
-            };
-            batch.add(&segment, health);
-            report.segments += 1;
-            report.bytes += aged.bytes;
-            if batch.is_full() {
-                self.finish(std::mem::take(&mut batch), &mut report)?;
+/// Why the reading of a segment ended early.
+enum End {
+    Stopped,
+    Failed(StoreError),
+}
+
+impl From<StoreError> for End {
+    fn from(error: StoreError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+struct Scrub<'a> {
+    core: &'a Core,
+    report: ScrubReport,
+    batch: Batch,
+    /// Volumes that went away.
+    gone: BTreeSet<u8>,
+}
+
+impl<'a> Scrub<'a> {
+    fn new(core: &'a Core) -> Self {
+        let (report, batch, gone) = <(ScrubReport, Batch, BTreeSet<u8>)>::default();
+        Self { core, report, batch, gone }
+    }
+
+    /// Reads `chosen`; the bytes of those that could not be.
+    fn read(&mut self, chosen: Vec<Aged>, tell: Tell<'_>) -> Result<u64, StoreError> {
+        let total = self.report.bytes + chosen.iter().map(|aged| aged.bytes).sum::<u64>();
+        let mut missed = 0;
+        for aged in chosen.into_iter() {
+            if self.gone.contains(&aged.volume) {
+                missed += aged.bytes;
+                continue;
             }
-            if progress(ScrubProgress { done: report.bytes, total }).is_break() {
-                report.stopped = true;
+            let Some(segment) = Recorded::find(self.core, aged.serial) else { continue };
+            match self.look(&segment, total, tell) {
+                Ok(health) => self.batch.add(&segment, health),
+                Err(End::Stopped) => {
+                    self.report.stopped = true;
+                    break;
+                }
+                Err(End::Failed(error)) => {
+                    self.failed(aged.serial, aged.volume, &error);
+                    missed += aged.bytes;
+                    continue;
+                }
+            }
+            self.report.segments += 1;
+            self.report.bytes += aged.bytes;
+            if self.batch.is_full() {
+                self.finish()?;
+            }
+            if tell(ScrubProgress { done: self.report.bytes, total }).is_break() {
+                self.report.stopped = true;
                 break;
             }
         }
-        self.finish(batch, &mut report)?;
-        Ok(report)
+        Ok(missed)
+    }
+
+    /// Reads one segment.
+    fn look(&self, segment: &Recorded, total: u64, tell: Tell<'_>) -> Result<Health, End> {
+        let (mut read, mut told) = (0, 0);
+        examine(self.core, segment, |bytes| {
+            read += bytes;
+            if read - told < STEP {
+                return Ok(());
+            }
+            told = read;
+            let done = self.report.bytes + read.min(segment.bytes);
+            match tell(ScrubProgress { done, total }) {
+                ControlFlow::Continue(()) => Ok(()),
+                ControlFlow::Break(()) => Err(End::Stopped),
+            }
+        })
+    }
+
+    fn failed(&mut self, serial: u32, volume: u8, error: &StoreError) {
+        let why = model::chain(error);
+        tracing::error!(segment = serial, error = why, "neither read nor repaired now");
+        self.report.failed_total += 1;
+        if self.report.failed.len() < LISTED {
+            self.report.failed.push((serial, why));
+        }
+        if still_there(self.core, volume).is_err() {
+            self.gone.insert(volume);
+        }
     }
 
     /// Puts what was read on record, and repairs.
-    fn finish(&self, batch: Batch, report: &mut ScrubReport) -> Result<(), StoreError> {
-        let core = &self.inner.core;
-        let Batch { segments, bytes, damaged, doubtful } = batch;
+    fn finish(&mut self) -> Result<(), StoreError> {
+        let Batch { segments, bytes, damaged, doubtful } = std::mem::take(&mut self.batch);
         if segments.is_empty() {
             return Ok(());
         }
-        report.damaged += damaged.len() as u64;
-        locked(&core.index).forget(&damaged.iter().copied().collect());
+        self.report.damaged += damaged.len() as u64;
+        locked(&self.core.index).forget(&damaged.iter().copied().collect());
         let segments: Runs = segments.into_iter().collect();
-        core.ask(Request::Note(Evidence::Scrubbed { segments, bytes, damaged }))?;
-        for serial in doubtful {
-            let _alone = locked(&core.maintenance);
-            let Some(segment) = Recorded::find(core, serial) else { continue }; // deleted since
-            match repair(core, &segment) {
-                Ok(Repair::Whole) => {}
-                Ok(Repair::Repaired { blocks }) => report.repaired.push((serial, blocks)),
-                Ok(Repair::Quarantined(quarantine)) => report.quarantined.push(quarantine),
-                Err(error) if error.kind() == ErrorKind::Full => report.postponed.push(serial),
-                Err(error) => return Err(error),
-            }
-        }
+        self.core.ask(Request::Note(Evidence::Scrubbed { segments, bytes, damaged }))?;
+        doubtful.into_iter().for_each(|serial| self.repair(serial));
         Ok(())
     }
 
-    /// How much was read within the last `goal_days`, by the retention clock.
-    #[must_use]
-    pub fn scrub_coverage(&self, goal_days: u32) -> Coverage {
-        let (aged, now) = (self.aged(), self.clock().value);
-        let damaged = {
-            let catalog = locked(&self.inner.core.catalog);
-            catalog.state.segments().filter(|(_, segment)| segment.distrusted).count() as u64
-        };
-        Coverage { damaged, ..coverage(&aged, goal_days, now) }
-    }
-
-    /// What has to be read within the next day so that every segment is read within `goal_days`.
-    #[must_use]
-    pub fn scrub_due(&self, goal_days: u32, now: RetentionTime) -> ScrubDue {
-        due(self.aged(), goal_days, now)
-    }
-
-    /// Recorded segments on volumes that are there.
-    fn aged(&self) -> Vec<Aged> {
-        let core = &self.inner.core;
-        let catalog = locked(&core.catalog);
-        let there =
-            |serial: &u32| core.volumes.present.contains(&catalog.volume_of_segment(*serial));
-        let aged = |(serial, segment): (u32, &warden::state::Segment)| Aged {
-            serial,
-            bytes: segment.bytes,
-            recorded: segment.recorded,
-            scrubbed: segment.scrubbed,
-            doubtful: segment.distrusted && !segment.quarantined,
-        };
-        let segments = catalog.state.segments().filter(|(serial, _)| there(serial));
-        segments.map(aged).collect()
+    /// One that fails does not keep the others from being repaired.
+    fn repair(&mut self, serial: u32) {
+        let _alone = locked(&self.core.maintenance);
+        let Some(segment) = Recorded::find(self.core, serial) else { return }; // deleted since
+        if self.gone.contains(&segment.volume) {
+            return;
+        }
+        match repair(self.core, &segment) {
+            Ok(Repair::Whole) => {}
+            Ok(Repair::Repaired { blocks }) => self.report.repaired.push((serial, blocks)),
+            Ok(Repair::Quarantined(quarantine)) => self.report.quarantined.push(quarantine),
+            Err(error) if error.kind() == ErrorKind::Full => self.report.postponed.push(serial),
+            Err(error) => self.failed(serial, segment.volume, &error),
+        }
     }
 }
 
@@ -222,66 +243,3 @@ impl Batch {
         self.segments.len() >= BATCH || self.bytes >= BATCH_BYTES || !self.doubtful.is_empty()
     }
 }
-
-/// In the order in which they are read.
-fn in_order(mut aged: Vec<Aged>) -> Vec<Aged> {
-    aged.sort_unstable_by_key(|aged| (aged.scrubbed.is_some(), aged.last_read(), aged.serial));
-    aged
-}
-
-fn choose(aged: Vec<Aged>, budget: u64) -> Vec<Aged> {
-    let mut bytes = 0u64;
-    let fits = |aged: &Aged| {
-        let first = bytes == 0;
-        bytes += aged.bytes;
-        (first && budget > 0) || bytes <= budget
-    };
-    let mut order = in_order(aged);
-    order.sort_by_key(|aged| !aged.doubtful);
-    let mut chosen: Vec<Aged> = order.into_iter().take_while(fits).collect();
-    chosen.sort_unstable_by_key(|aged| aged.serial); // forwards on the disk
-    chosen
-}
-
-fn seconds(goal_days: u32) -> i64 {
-    i64::from(goal_days.max(1)) * DAY
-}
-
-fn coverage(aged: &[Aged], goal_days: u32, now: RetentionTime) -> Coverage {
-    let since = now.0.saturating_sub(seconds(goal_days));
-    let bytes = |chosen: &dyn Fn(&Aged) -> bool| {
-        aged.iter().filter(|aged| chosen(aged)).map(|aged| aged.bytes).sum()
-    };
-    let (bytes_total, bytes_within) =
-        (bytes(&|_| true), bytes(&|aged| aged.last_read().0 >= since));
-    Coverage {
-        bytes_within,
-        bytes_total,
-        oldest: aged.iter().map(Aged::last_read).min(),
-        bytes_never: bytes(&|aged| aged.scrubbed.is_none()),
-        damaged: 0,
-        on_track: bytes_within == bytes_total,
-    }
-}
-
-/// For each segment, in the order of reading: all bytes up to it have to be read until its time
-/// has come. The steepest of these demands is today's pace.
-fn due(aged: Vec<Aged>, goal_days: u32, now: RetentionTime) -> ScrubDue {
-    let (mut sum, mut due) = (0u64, ScrubDue::default());
-    for aged in in_order(aged) {
-        sum += aged.bytes;
-        let deadline = aged.last_read().0.saturating_add(seconds(goal_days));
-        let left = deadline.saturating_sub(now.0);
-        if left <= 0 {
-            due.overdue += aged.bytes;
-        }
-        // A deadline within the coming day has to be met today.
-        let days = u64::try_from(left / DAY).unwrap_or(0).max(1);
-        due.bytes = due.bytes.max(sum.div_ceil(days));
-    }
-    due
-}
-
-#[cfg(test)]
-#[path = "tests/scrub_pace.rs"]
-mod pace;

@@ -61,7 +61,7 @@ pub(crate) fn is_there(
 
 impl Core {
     /// The volume for a point that builds on nothing: `usual` if it has room, else the one with
-    /// the most free space.
+    /// the most free space. One that cannot be asked is none.
     pub(crate) fn choose_volume(&self, usual: Option<u8>) -> Result<u8, StoreError> {
         let usable = |volume: &u8| self.volumes.present.contains(volume);
         if let Some(volume) = usual.filter(usable)
@@ -70,13 +70,24 @@ impl Core {
             return Ok(volume);
         }
         let mut best: Option<(u64, u8)> = None;
-        for &volume in &self.volumes.present {
-            let free = self.free(volume)?;
+        for (volume, free) in self.reachable() {
             if best.is_none_or(|(most, _)| free > most) {
                 best = Some((free, volume));
             }
         }
-        Ok(best.map_or(0, |(_, volume)| volume))
+        best.map_or_else(|| self.free(0).map(|_| 0), |(_, volume)| Ok(volume))
+    }
+
+    /// Volumes that answer, with their free bytes. One that went away is told, and does not keep
+    /// the others from being used.
+    pub(crate) fn reachable(&self) -> impl Iterator<Item = (u8, u64)> {
+        self.volumes.present.iter().filter_map(|&volume| match self.free(volume) {
+            Ok(free) => Some((volume, free)),
+            Err(error) => {
+                tracing::warn!(volume, error = model::chain(&error), "it does not answer");
+                None
+            }
+        })
     }
 
     /// Free bytes of a volume.

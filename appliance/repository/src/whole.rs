@@ -10,7 +10,6 @@ use format::parity::{self, Geometry, check};
 use format::trailer::Trailer;
 use format::{BLOCK, FormatError};
 use rustix::io::Errno;
-use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -124,18 +123,23 @@ impl Whole {
     }
 }
 
-/// Reads all of a segment and says how it is.
-pub(crate) fn examine(core: &Core, segment: &Recorded) -> Result<Health, StoreError> {
+/// Reads all of a segment and says how it is. `look` is told how many bytes were read, again and
+/// again; its error ends it.
+pub(crate) fn examine<E: From<StoreError>>(
+    core: &Core,
+    segment: &Recorded,
+    mut look: impl FnMut(u64) -> Result<(), E>,
+) -> Result<Health, E> {
     let Some(whole) = Whole::open(core, segment)? else { return Ok(Health::Missing) };
     let Some(trailer) = whole.trailer(core, segment) else {
         whole.still_there(core, segment.volume)?;
         let blocks = segment.bytes / BLOCK as u64;
         return Ok(Health::Damaged { blocks });
     };
-    let Ok(found) = check(&trailer, |offset, buffer| {
+    let found = check(&trailer, |offset, buffer| {
         whole.read(offset, buffer);
-        Ok::<_, Infallible>(())
-    });
+        look(buffer.len() as u64)
+    })?;
     whole.still_there(core, segment.volume)?;
     let beyond = whole.length.saturating_sub(segment.bytes).div_ceil(BLOCK as u64);
     if found.is_whole() && beyond == 0 {

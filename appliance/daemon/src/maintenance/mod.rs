@@ -6,9 +6,10 @@
 //!
 //! | with | rule |
 //! |---|---|
-//! | backups | go first: a scrub waits between segments, a compaction does not begin |
+//! | backups | go first: a scrub waits while one runs, a compaction does not begin |
 //! | tasks that somebody asks for | a scrub of our own gives way to them |
-//! | a stop | between two segments; what was read is on record then |
+//! | a stop | within seconds, in a segment too; what was read is on record then |
+//! | damage that a verification found | its repair begins at once |
 //! | errors | kept, shown in the status, and tried again with the next slice |
 
 mod pace;
@@ -17,13 +18,13 @@ pub(crate) mod work;
 
 use crate::clock;
 use crate::engine::Appliance;
-use api::{MaintenanceResult, MaintenanceRun, MaintenanceTask, RunState, text};
+use api::{MaintenanceResult, MaintenanceRun, MaintenanceTask, RunState, ScrubResult, text};
 use model::ErrorKind;
 use pace::{Daily, Pace};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tasks::{Ended, Tasks};
+use tasks::{Ended, Outcome, Tasks};
 use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
@@ -37,7 +38,16 @@ const SLICE: Duration = Duration::from_secs(15 * 60);
 pub(crate) struct Maintenance {
     pub(crate) tasks: Tasks,
     stopping: AtomicBool,
+    /// Damage was found, and its repair is not to wait for the next slice.
+    damage: AtomicBool,
     asked: Notify,
+}
+
+/// What the worker does besides what is due.
+#[derive(Debug, PartialEq)]
+enum Next {
+    Asked(Box<MaintenanceRun>),
+    Repair,
 }
 
 impl Maintenance {
@@ -46,6 +56,21 @@ impl Maintenance {
         let run = self.tasks.add(task, true)?;
         self.asked.notify_one();
         Some(run)
+    }
+
+    /// A verification found damage.
+    pub(crate) fn found_damage(&self) {
+        self.damage.store(true, Ordering::Relaxed);
+        self.asked.notify_one();
+    }
+
+    /// What comes next: who asked goes first, then what is damaged, once.
+    fn next(&self) -> Option<Next> {
+        if self.is_stopping() {
+            return None;
+        }
+        let asked = self.tasks.asked_for().map(|run| Next::Asked(Box::new(run)));
+        asked.or_else(|| self.damage.swap(false, Ordering::Relaxed).then_some(Next::Repair))
     }
 
     /// Lets the work end soon, and no other begin.
@@ -79,11 +104,23 @@ pub(crate) async fn worker(appliance: Arc<Appliance>) {
             () = appliance.maintenance.asked.notified() => {}
             _ = every.tick() => slice(&appliance, &mut day, start.elapsed()).await,
         }
-        while !appliance.maintenance.is_stopping()
-            && let Some(run) = appliance.maintenance.tasks.asked_for()
-        {
-            perform(&appliance, run, None).await;
+        while let Some(next) = appliance.maintenance.next() {
+            match next {
+                Next::Asked(run) => drop(perform(&appliance, *run, None).await),
+                Next::Repair => repair(&appliance).await,
+            }
         }
+    }
+}
+
+/// What is known to be damaged, and nothing else.
+async fn repair(appliance: &Arc<Appliance>) {
+    if appliance.repository.to_repair().is_empty() {
+        return;
+    }
+    let done = own(appliance, MaintenanceTask::Scrub, Some(0)).await;
+    if let Some(MaintenanceResult::Scrub(ScrubResult { stopped: true, .. })) = done {
+        appliance.maintenance.found_damage(); // it gave way to somebody who asked
     }
 }
 
@@ -144,13 +181,15 @@ async fn perform(
     let worked = tokio::task::spawn_blocking(move || work::perform(&working, &run, budget)).await;
     let outcome = worked.unwrap_or_else(|error| {
         let detail = format!("it ended abnormally: {error}");
-        Err(work::problem(ErrorKind::Retryable, detail))
+        Outcome::from(Err(work::problem(ErrorKind::Retryable, detail)))
     });
-    match &outcome {
-        Ok(result) => tracing::info!(number, ?task, ?result, "maintenance"),
-        Err(problem) => tracing::error!(number, ?task, detail = problem.detail, "maintenance"),
+    if let Some(result) = &outcome.result {
+        tracing::info!(number, ?task, ?result, "maintenance");
     }
-    let result = outcome.as_ref().ok().cloned();
+    if let Some(problem) = &outcome.problem {
+        tracing::error!(number, ?task, detail = problem.detail, "maintenance");
+    }
+    let result = outcome.result.clone();
     let retention = text::retention(appliance.repository.clock().value);
     tasks.end(number, outcome, Ended { wall: text::wall(clock::wall()), retention });
     result
@@ -159,4 +198,32 @@ async fn perform(
 /// The newest task of each kind that failed.
 pub(crate) fn failures(newest: &[MaintenanceRun]) -> impl Iterator<Item = &MaintenanceRun> {
     newest.iter().filter(|run| run.state == RunState::Failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn damage_wakes_the_worker_and_is_repaired_once_after_who_asked() {
+        let maintenance = Maintenance::default();
+        assert_eq!(maintenance.next(), None);
+        maintenance.found_damage();
+        let woken = maintenance.asked.notified();
+        assert!(is_ready_now(woken), "nobody waits for the next slice");
+        let asked = maintenance.ask(MaintenanceTask::Reclaim).unwrap();
+        assert_eq!(maintenance.next(), Some(Next::Asked(Box::new(asked.clone()))));
+        maintenance.tasks.begin(asked.number);
+        assert_eq!(maintenance.next(), Some(Next::Repair));
+        assert_eq!(maintenance.next(), None);
+        maintenance.found_damage();
+        maintenance.stop();
+        assert_eq!(maintenance.next(), None);
+    }
+
+    /// Whether it is ready at once.
+    fn is_ready_now(future: impl Future<Output = ()>) -> bool {
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        std::pin::pin!(future).poll(&mut context).is_ready()
+    }
 }

@@ -24,6 +24,22 @@ struct Kept {
     runs: VecDeque<MaintenanceRun>,
 }
 
+/// What became of a task; a scrub may have both, when some segments could not be read.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) result: Option<MaintenanceResult>,
+    pub(crate) problem: Option<Box<Problem>>,
+}
+
+impl From<Result<MaintenanceResult, Box<Problem>>> for Outcome {
+    fn from(ended: Result<MaintenanceResult, Box<Problem>>) -> Self {
+        match ended {
+            Ok(result) => Self { result: Some(result), problem: None },
+            Err(problem) => Self { result: None, problem: Some(problem) },
+        }
+    }
+}
+
 /// When a task ended, by both clocks.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ended {
@@ -84,24 +100,17 @@ impl Tasks {
         self.change(number, |run| (run.done_bytes, run.total_bytes) = (done, total));
     }
 
-    pub(crate) fn end(
-        &self,
-        number: u64,
-        outcome: Result<MaintenanceResult, Box<Problem>>,
-        ended: Ended,
-    ) {
+    pub(crate) fn end(&self, number: u64, outcome: Outcome, ended: Ended) {
         self.change(number, |run| {
             (run.finished, run.finished_retention) = (Some(ended.wall), Some(ended.retention));
             run.waits = false;
-            run.state = match &outcome {
-                Ok(result) if is_whole(result) => RunState::Succeeded,
-                Ok(_) => RunState::Warning,
-                Err(_) => RunState::Failed,
+            run.state = match (&outcome.problem, &outcome.result) {
+                (None, Some(result)) if is_whole(result) => RunState::Succeeded,
+                (None, _) => RunState::Warning,
+                (Some(_), _) => RunState::Failed,
             };
-            match outcome {
-                Ok(result) => run.result = Some(result),
-                Err(problem) => run.error = Some(*problem),
-            }
+            run.result = outcome.result;
+            run.error = outcome.problem.map(|problem| *problem);
         });
     }
 
@@ -161,7 +170,7 @@ mod tests {
         let run = tasks.add(task, false).unwrap();
         tasks.begin(run.number);
         let now = Timestamp::from_second(7).unwrap();
-        tasks.end(run.number, Ok(result), Ended { wall: now, retention: now });
+        tasks.end(run.number, Ok(result).into(), Ended { wall: now, retention: now });
         run.number
     }
 

@@ -1,6 +1,7 @@
 //! One task, on a thread that may block.
 
 use super::Maintenance;
+use super::tasks::Outcome;
 use crate::engine::Appliance;
 use api::{
     CompactResult, ExpireResult, Freed, MaintenanceResult, MaintenanceRun, MaintenanceTask,
@@ -8,65 +9,73 @@ use api::{
 };
 use model::ErrorKind;
 use repository::{
-    CompactRules, Compacted, DeleteError, Deleted, Quarantine, Repair, ScrubReport, StoreError,
+    CompactRules, Compacted, DeleteError, Deleted, Quarantine, ScrubReport, StoreError,
 };
 use std::ops::ControlFlow;
 use std::time::Duration;
 
 /// Entries of a list in a result.
 pub(crate) const LISTED: usize = 100;
+/// Segments that a problem names.
+const NAMED: usize = 3;
 /// How often it is looked whether a backup has ended.
 const LOOK: Duration = Duration::from_millis(200);
 /// Pieces of work of one compaction at most; the next one goes on where it ended.
 const COMPACT_STEPS: usize = 16;
 
-type Outcome = Result<MaintenanceResult, Box<Problem>>;
-
 /// Does `run`; a scrub reads up to `budget` bytes.
 pub(super) fn perform(appliance: &Appliance, run: &MaintenanceRun, budget: u64) -> Outcome {
     match run.task {
-        MaintenanceTask::Scrub | MaintenanceTask::ScrubAll => {
-            scrub(appliance, run, budget).map(MaintenanceResult::Scrub)
-        }
-        MaintenanceTask::Expire => expire(appliance).map(MaintenanceResult::Expire),
+        MaintenanceTask::Scrub | MaintenanceTask::ScrubAll => scrub(appliance, run, budget),
+        MaintenanceTask::Expire => expire(appliance).map(MaintenanceResult::Expire).into(),
         MaintenanceTask::Reclaim => {
-            let freed = appliance.repository.reclaim().map_err(|error| failed(&error))?;
-            Ok(MaintenanceResult::Reclaim(freed_view(&freed)))
+            let freed = appliance.repository.reclaim();
+            let result = freed.map(|freed| MaintenanceResult::Reclaim(freed_view(&freed)));
+            result.map_err(|error| failed(&error)).into()
         }
-        MaintenanceTask::Compact => compact(appliance, run).map(MaintenanceResult::Compact),
+        MaintenanceTask::Compact => compact(appliance, run).map(MaintenanceResult::Compact).into(),
     }
 }
 
-/// First what is known to be damaged, then what was read longest ago.
-fn scrub(
-    appliance: &Appliance,
-    run: &MaintenanceRun,
-    budget: u64,
-) -> Result<ScrubResult, Box<Problem>> {
+/// First what is known to be damaged, then what was read longest ago. What could not be read or
+/// repaired is told when all others have been.
+fn scrub(appliance: &Appliance, run: &MaintenanceRun, budget: u64) -> Outcome {
     let mut result = ScrubResult::default();
-    for serial in appliance.repository.to_repair() {
-        if go_on(appliance, run).is_break() {
-            result.stopped = true;
-            return Ok(result);
-        }
-        match appliance.repository.repair(serial) {
-            Ok(Repair::Whole) => {}
-            Ok(Repair::Repaired { blocks }) => repaired(&mut result, serial, blocks),
-            Ok(Repair::Quarantined(quarantine)) => quarantined(&mut result, quarantine),
-            Err(error) if error.kind() == ErrorKind::Full => result.postponed += 1,
-            Err(error) => return Err(failed(&error)),
-        }
-    }
-    if go_on(appliance, run).is_break() {
+    let mended = appliance.repository.mend(&mut || go_on(appliance, run));
+    let mut problem = not_done(&mended);
+    take_in(&mut result, mended);
+    if !result.stopped && go_on(appliance, run).is_break() {
         result.stopped = true;
-        return Ok(result);
     }
-    let report = appliance.repository.scrub(budget, &mut |progress| {
-        appliance.maintenance.tasks.progress(run.number, progress.done, progress.total);
-        go_on(appliance, run)
-    });
-    take_in(&mut result, report.map_err(|error| failed(&error))?);
-    Ok(result)
+    if !result.stopped {
+        let report = appliance.repository.scrub(budget, &mut |progress| {
+            appliance.maintenance.tasks.progress(run.number, progress.done, progress.total);
+            go_on(appliance, run)
+        });
+        match report {
+            Ok(report) => {
+                problem = not_done(&report).or(problem);
+                take_in(&mut result, report);
+            }
+            Err(error) => problem = Some(failed(&error)),
+        }
+    }
+    // One that did nothing at all has only failed.
+    let done = problem.is_none() || result != ScrubResult::default();
+    Outcome { result: done.then_some(MaintenanceResult::Scrub(result)), problem }
+}
+
+/// What could not be read or repaired, and is no damage.
+fn not_done(report: &ScrubReport) -> Option<Box<Problem>> {
+    let named = report.failed.iter().take(NAMED);
+    let named: Vec<String> =
+        named.map(|(serial, why)| format!("segment {serial}: {why}")).collect();
+    let more = match report.failed_total.saturating_sub(named.len() as u64) {
+        0 => String::new(),
+        more => format!("; and {more} more"),
+    };
+    let detail = format!("Could not be read or repaired: {}{more}", named.join("; "));
+    (report.failed_total > 0).then(|| problem(ErrorKind::Gone, detail))
 }
 
 fn take_in(result: &mut ScrubResult, report: ScrubReport) {
@@ -205,4 +214,21 @@ pub(super) fn problem(kind: ErrorKind, detail: String) -> Box<Problem> {
     };
     let problem = Problem::of_kind(kind, "maintenance-failed", "The maintenance did not end well");
     Box::new(problem.detail(detail).next_step(next_step))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_not_be_read_is_named_and_counted() {
+        assert!(not_done(&ScrubReport::default()).is_none());
+        let failed = (1..6).map(|serial| (serial, format!("why {serial}"))).collect();
+        let report = ScrubReport { failed, failed_total: 2000, ..ScrubReport::default() };
+        let detail = not_done(&report).unwrap().detail;
+        assert!(
+            detail.contains("segment 3: why 3") && detail.ends_with("and 1997 more"),
+            "{detail}"
+        );
+    }
 }

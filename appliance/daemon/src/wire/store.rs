@@ -227,7 +227,7 @@ pub(crate) fn verify(repository: &Repository, run: &Entry) -> Result<RunResult, 
     let result = VerifyResult {
         chunks: report.chunks,
         bytes: report.bytes,
-        damage_total: report.damage.len() as u64 + report.more_damage,
+        damage_total: report.damage_total(),
         damage: report.damage.iter().map(|damage| damage_view(damage, &capacities)).collect(),
     };
     run.progress.end(if result.damage_total == 0 {

@@ -3,7 +3,9 @@
 use super::support::{Image, Rig, backup, options, restores};
 use crate::{Options, Recovery, Repository, StoreError};
 use model::{ErrorKind, RecoveryPointId};
+use rustix::io::Errno;
 use std::collections::BTreeSet;
+use warden::storage::{Storage as _, read_all};
 use warden::wire::Request;
 
 const DAY: u64 = 24 * 3600;
@@ -100,4 +102,80 @@ fn points_stay_on_their_volume_and_a_lost_volume_loses_its_points_only() {
     assert_eq!(repository.open_disk(there, 0).err().unwrap().kind(), ErrorKind::Gone);
     let (again, _) = backup(&repository, 2, &image, None, 0).unwrap();
     assert_eq!(volume(&repository, again.id), 0, "the VM's own volume is not there");
+}
+
+#[test]
+fn a_volume_that_goes_away_keeps_nothing_from_the_others() {
+    let options = options(0);
+    let (rig, repository) = two_volumes(&options);
+    let image: Image = (1..=10).collect();
+    let there = onto(&repository, 2, 1, &image).unwrap();
+    rig.disk.refuse("volumes/1/", Errno::IO.raw_os_error());
+    let (other, _) = backup(&repository, 1, &image, None, 0).unwrap();
+    let (again, _) = backup(&repository, 2, &image, None, 0).unwrap();
+    assert_eq!([other.id, again.id].map(|id| volume(&repository, id)), [0, 0]);
+    assert!(repository.stats().unwrap().free > 0);
+    assert!(repository.forecast(30, None).is_ok());
+    rig.disk.refuse("segments", Errno::IO.raw_os_error());
+    assert!(backup(&repository, 3, &image, None, 0).is_err(), "none is left");
+    rig.disk.refuse_nothing();
+    assert!(restores(&repository, there, &image));
+}
+
+#[test]
+fn what_an_absent_volume_may_hold_gives_its_serials_to_nobody_else() {
+    let options = options(0);
+    let (rig, repository) = two_volumes(&options);
+    let image: Image = (1..=30).collect();
+    // A run that did not end: sealed on volume 1, and on no record.
+    let mut run = repository.begin(super::support::draft(2)).unwrap();
+    run.state.use_volume(1);
+    super::support::write_disk(&mut run, &image, None).unwrap();
+    drop(run);
+    drop(repository);
+    rig.disk.refuse("volumes/1/", Errno::NOENT.raw_os_error());
+    let (repository, recovery) = rig.try_open(&options).unwrap();
+    assert!(recovery.orphans.is_empty() && recovery.missing_volumes.len() == 1, "{recovery:?}");
+    let (point, _) = backup(&repository, 1, &image, None, 0).unwrap();
+    drop(repository);
+    rig.disk.refuse_nothing();
+    let (repository, recovery) = rig.try_open(&options).unwrap();
+    assert!(recovery.damaged.is_empty() && recovery.orphans.len() > 1, "{recovery:?}");
+    assert!(restores(&repository, point.id, &image));
+    assert!(repository.verify(point.id, &mut |_| ()).unwrap().is_whole());
+}
+
+#[test]
+fn the_file_that_the_ledger_names_is_used_wherever_another_lies() {
+    let options = options(0);
+    let (rig, repository) = two_volumes(&options);
+    let image: Image = (1..=10).collect();
+    let here = onto(&repository, 1, 0, &image).unwrap();
+    let there = onto(&repository, 2, 1, &image).unwrap();
+    drop(repository);
+    let copy = |path: &str, to: &str| {
+        let bytes = read_all(&rig.disk, path, u64::MAX).unwrap();
+        let mut file = rig.disk.create(to, 0).unwrap();
+        file.append(&bytes).unwrap();
+        file.sync().unwrap();
+    };
+    let sealed = |path: &String| path.ends_with(".segment");
+    // Each segment's name with the content of another one, on the other volume.
+    for path in rig.disk.paths().into_iter().filter(sealed) {
+        let name = path.rsplit('/').next().unwrap();
+        match path.starts_with("volumes") {
+            true => copy("segments/00000001.segment", &format!("segments/{name}")),
+            false => copy(&path, &format!("volumes/1/segments/{name}")),
+        }
+    }
+    rig.disk.flip("volumes/1/segments/00000001.segment", 40, 1);
+    let (repository, recovery) = rig.try_open(&options).unwrap();
+    assert!(!recovery.damaged.is_empty());
+    for point in [here, there] {
+        assert!(restores(&repository, point, &image));
+    }
+    // Nothing is found in what lies twice: the next point needs none of it.
+    let (next, stats) = backup(&repository, 3, &image, None, 0).unwrap();
+    assert_eq!(stats.new_chunks, 10);
+    assert!(repository.verify(next.id, &mut |_| ()).unwrap().is_whole());
 }

@@ -40,13 +40,16 @@ fn a_rotten_bit_is_found_told_after_a_restart_and_never_restored() {
     let largest = files.max_by_key(length).unwrap();
     let mode = |bits| std::os::unix::fs::PermissionsExt::from_mode(bits);
     std::fs::set_permissions(&largest, mode(0o644)).unwrap();
-    flip(&largest, length(&largest) / 2, 4).unwrap();
+    // Beyond the parity: what is within it is repaired as soon as it was found.
+    for at in (length(&largest) / 4..length(&largest) / 2).step_by(4096) {
+        flip(&largest, at, 4).unwrap();
+    }
 
     let output = cli.output(&["--json", "point", "verify", &point]).unwrap();
     assert_eq!(output.status.code(), Some(1));
     let damaged: Run = serde_json::from_slice(&output.stdout).unwrap();
     let Some(RunResult::Verify(result)) = &damaged.result else { panic!("{damaged:#?}") };
-    assert_eq!(result.damage_total, 1, "{result:?}");
+    assert!(result.damage_total > 0, "{result:?}");
     assert!(result.damage[0].range.is_some(), "the bytes concerned are named: {result:?}");
 
     site.daemon.stop().unwrap();

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 /// The largest segment holds the data.
 fn largest_segment(site: &Site) -> PathBuf {
@@ -102,6 +103,26 @@ fn rot_within_the_parity_is_repaired_on_record() {
     assert!(has(&events, "scrubbed") && has(&events, "repaired"), "{events:#?}");
     assert_eq!(damage(site, &point), 0);
     site.restore_and_compare(&run, &truth);
+}
+
+#[test]
+fn what_a_verification_finds_is_repaired_at_once() {
+    let Some(two) = start("what_a_verification_finds") else { return };
+    let site = &two.site;
+    let run = site.backup();
+    assert!(ended_well(&run), "{run:#?}");
+    let point = run.point.unwrap().to_string();
+    let segment = largest_segment(site);
+    let before = std::fs::read(&segment).unwrap();
+    rot(&segment, before.len() as u64 / 2, 700);
+    assert!(damage(site, &point) > 0);
+    // Long before the first slice of the maintenance, which begins after five minutes.
+    let limit = Instant::now() + Duration::from_secs(60);
+    while std::fs::read(&segment).unwrap() != before {
+        assert!(Instant::now() < limit, "{:#?}", status(site).repository.care);
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(damage(site, &point), 0);
 }
 
 #[test]

@@ -1,6 +1,6 @@
-//! What is to be scrubbed next, how much of it today, and how much was read lately. Pure but for the
-//! look into the catalog: the ledger says when a segment was read last, so an order and a pace need
-//! no other memory.
+//! What is to be scrubbed next, how much of it today, and how much was read lately. Pure but for
+//! the look into the catalog: the ledger says when a segment was read last, so an order and a pace
+//! need no other memory.
 
 use crate::Repository;
 use crate::core::locked;

@@ -33,7 +33,7 @@
 //! | `catalog`, `index`, `core` | the replay, where chunks lie, what all share |
 //! | `delete`, `reader` | removal, restore |
 //! | `verify`, `batch`, `frame`, `report` | reading a point back |
-//! | `scrub`, `due`, `repair`, `compact`, `preview` | care: reading again, mending, moving, expiry |
+//! | `scrub`, `due`, `repair`, `compact`, `preview` | care: reading again, mending, moving |
 //! | [`forecast`], `capacity` | when it is full |
 
 mod asking;

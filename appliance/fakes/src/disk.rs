@@ -73,6 +73,8 @@ struct State {
     refused: Vec<(String, i32)>,
     /// What the page cache says of some files, whatever is on the medium.
     cached: BTreeMap<Inode, Vec<u8>>,
+    /// Files that cannot be removed.
+    stuck: std::collections::BTreeSet<String>,
 }
 
 /// The disk; clones are the same disk.
@@ -145,6 +147,12 @@ impl Sim {
     /// Reading back gives other bytes than were written.
     pub fn lie_at_read_back(&self) {
         self.state().lie_at_read_back = true;
+    }
+
+    /// Whether removing a file fails.
+    pub fn stick(&self, path: &str, stuck: bool) {
+        let mut state = self.state();
+        let _was = if stuck { state.stuck.insert(path.into()) } else { state.stuck.remove(path) };
     }
 
     /// Changes one byte of a file, below everything.
@@ -455,6 +463,9 @@ impl Storage for Sim {
         let mut state = self.state();
         state.change()?;
         let inode = state.inode(path)?;
+        if state.stuck.contains(path) {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
         assert!(!state.files[&inode].immutable, "removal of an immutable file");
         state.names.remove(path);
         let from = Some(path.to_owned());

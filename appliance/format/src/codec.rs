@@ -27,6 +27,8 @@ pub struct Sealer {
     compressor: Compressor<'static>,
     buffer: Vec<u8>,
     encryption: Option<Encrypting>,
+    /// The epoch to write under, when its key is lost: nothing is sealed.
+    without_key: Option<u32>,
 }
 
 struct Encrypting {
@@ -50,16 +52,28 @@ impl Sealer {
     pub fn new(repository: RepositoryId, level: i32) -> io::Result<Self> {
         let mut compressor = Compressor::new(level)?;
         tune(&mut compressor, level)?;
-        Ok(Self { repository, level, compressor, buffer: Vec::new(), encryption: None })
+        Ok(Self {
+            repository,
+            level,
+            compressor,
+            buffer: Vec::new(),
+            encryption: None,
+            without_key: None,
+        })
     }
 
-    /// Encrypts from now on, under the key of `epoch`. [`FormatError::NoKey`]: `ring` has none.
+    /// Encrypts from now on, under the key of `epoch`. [`FormatError::NoKey`]: `ring` has none. When
+    /// it is known to be lost ([`KeyRing::lose`]), every sealing fails from now on.
     pub fn encrypt(
         &mut self,
         ring: &KeyRing,
         epoch: u32,
         nonces: Nonces,
     ) -> Result<(), FormatError> {
+        if ring.is_lost(epoch) {
+            self.without_key = Some(epoch);
+            return Ok(());
+        }
         let cipher = ring.get(epoch).ok_or(FormatError::NoKey { what: WHAT, epoch })?;
         self.encryption = Some(Encrypting { epoch, cipher: Arc::clone(cipher), nonces });
         Ok(())
@@ -76,13 +90,16 @@ impl Sealer {
     }
 
     /// The record of `plain` (1 to [`RECORD_MAX`] bytes): raw when zstd gains nothing. An error
-    /// comes from zstd or from the source of nonces.
+    /// comes from zstd or from the source of nonces, or says that the key to write under is lost.
     pub fn seal<'a>(
         &'a mut self,
         kind: Kind,
         id: ChunkId,
         plain: &'a [u8],
     ) -> io::Result<Sealed<'a>> {
+        if let Some(epoch) = self.without_key {
+            return Err(io::Error::other(FormatError::NoKey { what: WHAT, epoch }));
+        }
         let plain_length = u32::try_from(plain.len())
             .ok()
             .filter(|&length| crate::record::length(length).is_ok())
@@ -288,6 +305,20 @@ mod tests {
 
     fn keys() -> Keys {
         Keys::derive(&Secret::new(&[2; 32]))
+    }
+
+    #[test]
+    fn without_the_newest_key_nothing_is_written_and_the_rest_is_read() {
+        let mut sealer = Sealer::new(REPOSITORY, 1).unwrap();
+        let mut short = ring();
+        short.lose(3);
+        assert_eq!(short.latest(), Some(5), "an older one is no matter");
+        short.lose(6);
+        assert_eq!(short.latest(), Some(6));
+        sealer.encrypt(&short, 6, nonces()).unwrap();
+        let error = sealer.seal(Kind::Chunk, ChunkId([1; 32]), b"plain").unwrap_err();
+        assert!(error.to_string().contains('6'), "{error}");
+        assert!(short.get(5).is_some());
     }
 
     fn ring() -> KeyRing {

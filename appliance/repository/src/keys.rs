@@ -75,8 +75,8 @@ pub(crate) fn open(
     Ok((Keys::derive(&secret), ring(storage, header, &master, epochs)?))
 }
 
-/// A key that cannot be read makes the segments of its epoch unreadable, and no others. The
-/// warden reports its file.
+/// A key that cannot be read makes the segments of its epoch unreadable, and no others; without the
+/// newest one nothing is written. The warden reports its file.
 fn ring(
     storage: &dyn Storage,
     header: &RepositoryHeader,
@@ -90,12 +90,13 @@ fn ring(
             Ok(key) => ring.insert(epoch, &key),
             Err(error) => {
                 tracing::error!(epoch, error = model::chain(&error), "a data key is lost");
+                ring.lose(epoch);
                 failed = Some(error);
             }
         }
     }
-    match (ring.latest(), failed) {
-        (None, Some(error)) => Err(error),
+    match failed {
+        Some(error) if ring.is_empty() => Err(error),
         _ => Ok(ring),
     }
 }

@@ -31,6 +31,9 @@ pub struct Found {
     pub volumes_missing: Vec<u8>,
     /// Volumes whose copy of the ledger was behind or wrong and is complete now.
     pub copies_completed: Vec<u8>,
+    /// Copies of key files that were missing or wrong on a volume and are there now.
+    #[serde(default)]
+    pub keys_completed: u64,
     /// There was no head outside of the repository to compare with.
     pub without_witness: bool,
     /// Another box kept the ledger before.

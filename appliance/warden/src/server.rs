@@ -5,7 +5,8 @@
 //! | peer | role | how many |
 //! |---|---|---|
 //! | the daemon's user | daemon | one at a time, waits between requests as long as it likes |
-//! | the daemon's, the warden's, root | officer | a few, each answered within limits |
+//! | the daemon's | officer | a few, each answered within limits |
+//! | the warden's, root | officer, in seats that the daemon cannot have | a few, the same |
 //! | anybody else | none: refused before he says a word, and told to the service | - |
 //!
 //! Every request is handled alone, by the service's own lock: the threads only keep a slow or
@@ -73,6 +74,9 @@ pub struct Limits {
     pub officer_idle: Duration,
     /// Connections at once, the daemon's included.
     pub connections: usize,
+    /// Connections of root and the warden's user besides those: a daemon that was taken over
+    /// cannot take their seats.
+    pub reserved: usize,
 }
 
 impl Default for Limits {
@@ -82,6 +86,7 @@ impl Default for Limits {
             frame: Duration::from_secs(10),
             officer_idle: Duration::from_secs(60),
             connections: 8,
+            reserved: 4,
         }
     }
 }
@@ -178,9 +183,18 @@ impl Server {
         }
     }
 
+    /// Whether the seats are his that the daemon cannot have. One who left already takes another.
+    fn is_reserved(&self, stream: &UnixStream) -> bool {
+        let Ok(peer) = socket_peercred(stream) else { return false };
+        let user = peer.uid.as_raw();
+        user != self.peers.daemon && (user == 0 || user == self.peers.own)
+    }
+
     /// Starts the thread of a connection, or drops it.
     fn admit<S: Service>(&self, stream: UnixStream, seats: &Arc<Seats>, service: &Arc<S>) {
-        let Some(seat) = Seat::take(seats, self.limits.connections) else {
+        let reserved = self.is_reserved(&stream);
+        let most = if reserved { self.limits.reserved } else { self.limits.connections };
+        let Some(seat) = Seat::take(seats, reserved, most) else {
             return service.noticed("too many connections at once: one was closed");
         };
         let (peers, limits, service) = (self.peers, self.limits, Arc::clone(service));
@@ -224,19 +238,27 @@ fn make_room(path: &Path) -> Result<(), ServerError> {
 #[derive(Default)]
 struct Seats {
     all: AtomicUsize,
+    reserved: AtomicUsize,
     daemon: AtomicBool,
+}
+
+impl Seats {
+    fn taken(&self, reserved: bool) -> &AtomicUsize {
+        if reserved { &self.reserved } else { &self.all }
+    }
 }
 
 /// One of them; given back when it is dropped.
 struct Seat {
     seats: Arc<Seats>,
+    reserved: bool,
     daemon: bool,
 }
 
 impl Seat {
-    fn take(seats: &Arc<Seats>, most: usize) -> Option<Self> {
-        let seat = Self { seats: Arc::clone(seats), daemon: false };
-        let before = seats.all.fetch_add(1, Ordering::SeqCst);
+    fn take(seats: &Arc<Seats>, reserved: bool, most: usize) -> Option<Self> {
+        let seat = Self { seats: Arc::clone(seats), reserved, daemon: false };
+        let before = seats.taken(reserved).fetch_add(1, Ordering::SeqCst);
         (before < most).then_some(seat) // a refused seat is given back by its drop
     }
 
@@ -251,7 +273,7 @@ impl Drop for Seat {
         if self.daemon {
             self.seats.daemon.store(false, Ordering::SeqCst);
         }
-        self.seats.all.fetch_sub(1, Ordering::SeqCst);
+        self.seats.taken(self.reserved).fetch_sub(1, Ordering::SeqCst);
     }
 }
 

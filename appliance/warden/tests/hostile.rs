@@ -15,7 +15,7 @@ use model::{LockMode, RetentionTime};
 use std::sync::Arc;
 use support::{World, key_file, locked, officer, only, refusal, runs, segment, workload};
 use warden::storage;
-use warden::wire::{Evidence, OfficerAction, Request};
+use warden::wire::{Evidence, OfficerAction, OfficerRequest, Outcome, Request};
 use warden::{Caller, Keeper, State};
 
 /// A daemon that is an enemy from the first minute on, before there is any point.
@@ -217,4 +217,37 @@ fn a_segment_whose_key_was_destroyed_meanwhile_is_not_recorded() {
     world.seal(0, 12, Class::Metadata, 2).unwrap();
     world.commit(4, 12, only(&[12]), (LockMode::Governance, 5)).unwrap();
     world.check();
+}
+
+/// People get something to sign however often the daemon asks for it too.
+#[test]
+fn the_daemon_drives_out_no_challenge_of_the_console() {
+    let mut world = locked(1000);
+    world.hold(1, "m").unwrap();
+    let Outcome::Challenge(challenge) =
+        world.ask_as(Caller::Console, Request::Challenge).unwrap().outcome
+    else {
+        panic!("no challenge")
+    };
+    for _ in 0..100 {
+        world.challenge().unwrap();
+    }
+    let action =
+        OfficerAction::ReleaseHold { point: PointText(support::point(1)), matter: "m".into() };
+    let text = warden::officer_text(&support::ID, &challenge, &action);
+    let signature = hex::encode(officer("ann").sign_bytes(text.as_bytes()));
+    let signatures = vec![("ann".to_owned(), signature)];
+    let request = OfficerRequest { action, challenge, signatures };
+    world.ask_as(Caller::Console, Request::Officer(Box::new(request))).unwrap();
+    assert_eq!(world.state.retention().matters(support::point(1)).count(), 0);
+}
+
+#[test]
+fn a_commit_with_long_names_is_refused() {
+    let mut world = locked(100);
+    world.seal(0, 5, Class::Metadata, 0).unwrap();
+    let mut long = world.commit_request(2, 5, only(&[5]), (LockMode::Governance, 5));
+    long.vm.name = "x".repeat(5000);
+    assert!(world.ask(Request::Commit(Box::new(long))).is_err());
+    world.commit(3, 5, only(&[5]), (LockMode::Governance, 5)).unwrap();
 }

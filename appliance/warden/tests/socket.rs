@@ -68,7 +68,7 @@ fn me() -> u32 {
 
 fn limits() -> Limits {
     let short = Duration::from_millis(300);
-    Limits { hello: short, frame: short, officer_idle: short, connections: 4 }
+    Limits { hello: short, frame: short, officer_idle: short, connections: 4, reserved: 2 }
 }
 
 fn running() -> Running {
@@ -313,6 +313,61 @@ fn a_peer_of_another_user_is_turned_away_whatever_he_says() {
     assert_eq!(service.sum.load(Ordering::SeqCst), 1);
     let running = Running { service, path, _place: place };
     running.noticed("user 61002 connected and was turned away");
+}
+
+const SITTER: &str = "HOLDFAST_SOCKET_SITTER";
+
+/// Not a test by itself: a daemon's user who takes every seat that he gets, and stays.
+#[test]
+fn sitter_of_the_daemons_user() {
+    let Some(path) = std::env::var_os(SITTER) else { return };
+    let seats: Vec<UnixStream> =
+        (0..40).map(|_| UnixStream::connect(Path::new(&path)).unwrap()).collect();
+    std::fs::write(Path::new(&path).with_extension("sits"), b"").unwrap();
+    let mut rest = String::new();
+    std::io::stdin().read_to_string(&mut rest).unwrap(); // until the one who started it closes
+    drop(seats);
+}
+
+#[test]
+fn the_daemons_user_takes_no_seat_of_root() {
+    if me() != 0 {
+        return skipped("the_daemons_user_takes_no_seat", "only root can start another user");
+    }
+    let place = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(place.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+    let path = place.path().join("socket");
+    let service = Arc::new(Counter::default());
+    let server = Server::bind(
+        &path,
+        None,
+        Peers { daemon: STRANGER, own: 61000 },
+        Limits { hello: PATIENCE, ..limits() }, // the seats are kept for as long as that
+    );
+    let (server, serving) = (server.unwrap(), Arc::clone(&service));
+    std::thread::spawn(move || server.run(&serving));
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();
+    let mut sitter = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "sitter_of_the_daemons_user", "--nocapture"])
+        .env(SITTER, &path)
+        .uid(STRANGER)
+        .gid(STRANGER)
+        .current_dir("/")
+        .stdin(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let running = Running { service, path: path.clone(), _place: place };
+    let end = Instant::now() + PATIENCE;
+    while !path.with_extension("sits").exists() {
+        assert!(Instant::now() < end, "it does not sit");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    running.noticed("too many connections");
+    let officer = Line::new(&path, Role::Officer, Duration::from_secs(5));
+    let asked = officer.exchange::<_, (String, usize)>(&Ask::Add(1));
+    drop(sitter.stdin.take());
+    assert!(sitter.wait().unwrap().success());
+    assert_eq!(asked.unwrap().1, 1);
 }
 
 #[allow(clippy::print_stdout)] // to be seen by whoever runs the tests

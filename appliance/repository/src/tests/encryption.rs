@@ -110,3 +110,21 @@ fn options_show_no_key() {
     let created = crate::Created { recovery_key: recovery };
     assert_eq!(format!("{created:?}"), "Created { encrypted: true }");
 }
+
+/// Whoever began a new key wants no more under the old one.
+#[test]
+fn without_the_newest_key_nothing_is_written_and_everything_older_is_read() {
+    let image: Image = (0..30).collect();
+    let (rig, _) = created(Some(1));
+    let repository = open(&rig, Some(kek(1)), 0).unwrap();
+    let (a, _) = backup(&repository, 1, &image, None, 0).unwrap();
+    let epoch = repository.rotate_key().unwrap();
+    drop(repository);
+    rig.disk.flip(&warden::layout::key(epoch), 60, 1);
+    let repository = open(&rig, Some(kek(1)), 0).unwrap();
+    assert!(restores(&repository, a.id, &image));
+    let changed: Image = (100..130).collect();
+    let error = backup(&repository, 2, &changed, None, 0).map(drop).unwrap_err();
+    assert!(model::chain(&error).contains("key"), "{}", model::chain(&error));
+    assert!(restores(&repository, a.id, &image));
+}

@@ -7,6 +7,8 @@ use model::{LockMode, RecoveryPointId, RetentionLock, RetentionTime};
 
 /// Longest name of a matter or an officer, in bytes.
 const NAME_MAX: usize = 200;
+/// Matters that one point can be held for.
+pub(super) const MATTERS: usize = 256;
 
 impl Retention {
     /// A lock that begins now and lasts `seconds`. For a commit, take a reading, and use one view
@@ -30,7 +32,10 @@ impl Retention {
             Event::Commit { lock, .. } => self.within_bounds(lock.until, now)?,
             Event::Extend { until, .. } => self.within_bounds(*until, now)?,
             Event::Tighten { .. } => {}
-            Event::Hold { matter, .. } => good_name(matter)?,
+            Event::Hold { point, matter } => {
+                good_name(matter)?;
+                self.few_matters(*point, matter)?;
+            }
             Event::Unhold { .. } => self.officers.one_with(Right::ReleaseHold, who)?,
             Event::Override { point, at, by } => {
                 Officers::approved(by, who)?;
@@ -51,6 +56,13 @@ impl Retention {
             }
         }
         self.allows(event)
+    }
+
+    /// A hold more than any case needs only fills memory and record: nobody but an officer ends
+    /// it.
+    fn few_matters(&self, point: RecoveryPointId, matter: &str) -> Result<(), Refusal> {
+        let others = self.matters(point).filter(|known| *known != matter).count();
+        if others < MATTERS { Ok(()) } else { Err(Refusal::ManyHolds { point, max: MATTERS }) }
     }
 
     fn within_bounds(&self, until: RetentionTime, now: &ClockView) -> Result<(), Refusal> {

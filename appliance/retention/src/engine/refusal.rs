@@ -92,6 +92,14 @@ pub enum Refusal {
         /// The matter.
         matter: String,
     },
+    /// It is held for as many matters as there can be.
+    #[error("recovery point {point} is held for {max} matters already; there can be no more")]
+    ManyHolds {
+        /// The point.
+        point: RecoveryPointId,
+        /// The limit.
+        max: usize,
+    },
     /// The name of a matter or an officer is empty, too long, or not printable.
     #[error("a name has 1 to {max} bytes and no control characters")]
     BadName {

@@ -209,6 +209,21 @@ fn w6_the_name_of_a_matter_is_a_name() {
 }
 
 #[test]
+fn w6_a_point_is_held_for_so_many_matters_and_no_more() {
+    let mut retention = staffed(Governance, 100);
+    let held = |retention: &mut Retention, number: usize| {
+        request(retention, hold(&format!("case {number}")), &Authority::nobody(), 0)
+    };
+    for number in 0..check::MATTERS {
+        held(&mut retention, number).unwrap();
+    }
+    let refused = held(&mut retention, check::MATTERS);
+    assert_eq!(refused, Err(Refusal::ManyHolds { point: POINT, max: check::MATTERS }));
+    held(&mut retention, 7).unwrap();
+    assert_eq!(retention.matters(POINT).count(), check::MATTERS);
+}
+
+#[test]
 fn w7_nothing_is_destroyed_while_anything_is_kept() {
     let mut retention = staffed(Governance, 100);
     request(&mut retention, commit(OTHER, Compliance, 200), &Authority::nobody(), 0).unwrap();

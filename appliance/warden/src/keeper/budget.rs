@@ -1,5 +1,5 @@
 //! How fast the daemon may make the ledger grow with what decides nothing: evidence, extensions,
-//! holds, keys, repairs, refusals. A daemon that was taken over could fill the disk with them.
+//! holds, keys, repairs, compactions, refusals. A daemon that was taken over could fill the disk with them.
 //!
 //! One unit is one leaf, and one more for every KiB of it. A day's worth may come at once, and it
 //! comes back with the monotonic clock, which nobody sets. Honest use is far below: a scrub of
@@ -50,16 +50,20 @@ impl Budget {
 /// What a request costs; `None`: it is not counted.
 fn price(request: &Request) -> Option<u32> {
     match request {
-        Request::Note(evidence) => {
-            let bytes = serde_json::to_vec(evidence).map_or(usize::MAX, |text| text.len());
-            u32::try_from(bytes / UNIT_BYTES).ok()?.checked_add(1)
-        }
+        Request::Note(evidence) => units(evidence),
+        // Two sets of segments could be moved to and fro for ever.
+        Request::Compact { from, to } => units(&(from, to)),
         Request::Extend { .. }
         | Request::Hold { .. }
         | Request::Repair { .. }
         | Request::AddKey { .. } => Some(1),
         _ => None,
     }
+}
+
+fn units(leaf: &impl serde::Serialize) -> Option<u32> {
+    let bytes = serde_json::to_vec(leaf).map_or(usize::MAX, |text| text.len());
+    Some(u32::try_from(bytes / UNIT_BYTES).unwrap_or(u32::MAX).saturating_add(1))
 }
 
 impl Keeper {

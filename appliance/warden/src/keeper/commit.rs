@@ -9,6 +9,8 @@ use ledger::{Event, Runs};
 use model::{ChunkId, RetentionLock};
 use retention::{Authority, Reading, Refusal};
 
+/// Bytes of what a commit says of its VM. Commits are not counted, so each must be small.
+const VM_BYTES: usize = 4096;
 /// Runs of reach that stand in the commit leaf itself.
 const RUNS_IN_COMMIT: usize = 500;
 
@@ -52,6 +54,10 @@ impl Keeper {
     /// Leaves for the segments that it reaches and that have none; everything it says about
     /// segments is checked.
     fn segments_of(&self, request: &CommitRequest) -> Result<Vec<Event>, String> {
+        let vm = &request.vm;
+        if vm.uuid.0.len() + vm.name.len() + vm.server_uuid.len() > VM_BYTES {
+            return Err(format!("the names of its VM are longer than {VM_BYTES} bytes"));
+        }
         let place = Place::from_bits(request.manifest.place).map_err(|error| error.to_string())?;
         request.manifest.id.parse::<ChunkId>().map_err(|error| error.to_string())?;
         let reach = self.state.reach_of(&request.reach)?;

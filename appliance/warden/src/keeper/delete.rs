@@ -84,25 +84,31 @@ impl Keeper {
     pub(super) fn finish_removal(&mut self, reading: Reading) -> Result<(), WardenError> {
         let Some(removal) = self.state.removal().cloned() else { return Ok(()) };
         let count = removal.segments.count();
-        self.remove_segments(&removal)?;
-        self.remove_keys(&removal.keys)?;
+        // Each on its own: a file that cannot be removed holds up no other, and no key.
+        let (segments, keys) = (self.remove_segments(&removal), self.remove_keys(&removal.keys));
+        segments.and(keys)?;
         self.record(vec![Event::Deleted { segments: count, bytes: removal.bytes }], reading)
     }
 
     fn remove_segments(&mut self, removal: &Removal) -> Result<(), WardenError> {
-        let mut changed = BTreeSet::new();
+        let (mut changed, mut failed) = (BTreeSet::new(), Ok(()));
         for &(first, last) in removal.segments.as_slice() {
             let serials: Vec<u32> = self.files.range(first..=last).map(|(s, _)| *s).collect();
             for serial in serials {
                 let Some(path) = self.path_of(serial) else { continue };
-                self.remove_file(&path)?;
+                if let Err(error) = self.remove_file(&path) {
+                    tracing::warn!(error = model::chain(&error), "a file stays for now");
+                    failed = failed.and(Err(error));
+                    continue;
+                }
                 if let Some(file) = self.files.remove(&serial) {
                     changed.insert(file.volume);
                 }
                 self.orphans.remove(&serial);
             }
         }
-        changed.into_iter().try_for_each(|volume| self.sync_dir(&layout::segments_dir(volume)))
+        let mut synced = changed.into_iter();
+        failed.and(synced.try_for_each(|volume| self.sync_dir(&layout::segments_dir(volume))))
     }
 
     fn remove_keys(&self, epochs: &[u32]) -> Result<(), WardenError> {

@@ -4,6 +4,7 @@
 
 mod budget;
 mod commit;
+mod copies;
 mod create;
 mod delete;
 mod key;
@@ -88,12 +89,14 @@ pub struct Keeper {
     files: BTreeMap<u32, FileFact>,
     orphans: BTreeMap<u32, Sealed>,
     mirrors: Vec<Mirror>,
-    challenges: Vec<(String, Duration)>,
+    challenges: Vec<officer::Challenge>,
     random: Random,
     found: Found,
     refusals: Vec<(String, Duration)>,
     budget: budget::Budget,
     alarmed: BTreeSet<String>,
+    /// Volumes that were mounted and were not there at the last look.
+    away: BTreeSet<u8>,
     next_check: u32,
 }
 
@@ -149,7 +152,7 @@ impl Keeper {
             Request::Hold { point, matter } => {
                 self.lock_change(point, Event::Hold { point, matter }, "hold", reading)
             }
-            Request::Challenge => self.challenge(reading),
+            Request::Challenge => self.challenge(caller, reading),
             Request::Officer(request) => self.officer(caller, *request, reading),
             Request::Delete { points, keep } => self.delete(&points, &keep, reading),
             Request::Reclaim { keep } => self.reclaim(&keep, reading),
@@ -317,7 +320,8 @@ impl Keeper {
     fn leaves_for(&self, serials: impl Iterator<Item = u32>) -> Result<Vec<Event>, String> {
         let mut events = Vec::new();
         for serial in serials {
-            let Some(file) = self.files.get(&serial) else {
+            let file = self.files.get(&serial).filter(|file| !self.away.contains(&file.volume));
+            let Some(file) = file else {
                 return Err(format!("segment {serial:08x} is not sealed or its file is missing"));
             };
             if let Some(known) = self.state.segment(serial) {

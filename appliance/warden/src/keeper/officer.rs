@@ -14,10 +14,18 @@ use std::time::Duration;
 
 /// How long a challenge is good.
 const CHALLENGE_FOR: Duration = Duration::from_secs(600);
-/// Challenges at a time; the oldest one goes first.
+/// Challenges at a time, of the daemon and of the console each; the oldest one goes first. Had they
+/// one place only, a daemon that was taken over could drive out those that people asked for.
 const CHALLENGES: usize = 32;
 /// Signatures in one request.
 const SIGNATURES: usize = 16;
+
+/// Something to sign that was given out and not used yet.
+pub(super) struct Challenge {
+    caller: Caller,
+    text: String,
+    until: Duration,
+}
 
 /// What officers sign for `action` on `repository` with `challenge` (hex).
 #[must_use]
@@ -27,13 +35,21 @@ pub fn officer_text(repository: &[u8; 16], challenge: &str, action: &OfficerActi
 }
 
 impl Keeper {
-    pub(super) fn challenge(&mut self, reading: Reading) -> Result<Outcome, WardenError> {
+    pub(super) fn challenge(
+        &mut self,
+        caller: Caller,
+        reading: Reading,
+    ) -> Result<Outcome, WardenError> {
         let bytes = (self.random)().map_err(WardenError::io("taking randomness for", "ledger"))?;
         let text = hex::encode(bytes);
-        if self.challenges.len() >= CHALLENGES {
-            self.challenges.remove(0);
+        let of = |challenge: &&Challenge| challenge.caller == caller;
+        if self.challenges.iter().filter(of).count() >= CHALLENGES
+            && let Some(oldest) = self.challenges.iter().position(|one| of(&one))
+        {
+            self.challenges.remove(oldest);
         }
-        self.challenges.push((text.clone(), reading.monotonic + CHALLENGE_FOR));
+        let until = reading.monotonic + CHALLENGE_FOR;
+        self.challenges.push(Challenge { caller, text: text.clone(), until });
         Ok(Outcome::Challenge(text))
     }
 
@@ -87,8 +103,8 @@ impl Keeper {
         signatures: &[(String, String)],
         reading: Reading,
     ) -> Result<BTreeSet<String>, String> {
-        self.challenges.retain(|(_, until)| reading.monotonic < *until);
-        let at = self.challenges.iter().position(|(known, _)| known == challenge);
+        self.challenges.retain(|known| reading.monotonic < known.until);
+        let at = self.challenges.iter().position(|known| known.text == challenge);
         let at = at.ok_or("the challenge is not one of ours, was used, or is too old")?;
         self.challenges.remove(at);
         if signatures.len() > SIGNATURES {

@@ -75,6 +75,7 @@ impl Keeper {
             refusals: Vec::new(),
             budget: Budget::default(),
             alarmed: BTreeSet::new(),
+            away: BTreeSet::new(),
             next_check: 0,
             storage,
         };
@@ -221,23 +222,11 @@ impl Keeper {
                 self.sync_dir(&directory)?;
             }
         }
+        self.complete_keys();
         for (path, what) in self.wrong_keys() {
             self.tell_damage(path, what);
         }
         Ok(())
-    }
-
-    /// Key files that are missing or not what the ledger says.
-    pub(super) fn wrong_keys(&self) -> Vec<(String, String)> {
-        let wrong = |(epoch, key): (&u32, &crate::state::Key)| {
-            let path = layout::key(*epoch);
-            match storage::read_all(&*self.storage, &path, BLOCK as u64) {
-                Ok(bytes) if *blake3::hash(&bytes).as_bytes() == key.hash => None,
-                Ok(_) => Some((path, "the key file is not what it was".to_owned())),
-                Err(error) => Some((path, format!("the key file cannot be read: {error}"))),
-            }
-        };
-        self.state.keys().iter().filter_map(wrong).collect()
     }
 
     fn tell_foreign(&mut self, path: String) {

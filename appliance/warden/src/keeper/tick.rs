@@ -1,7 +1,7 @@
 //! What the warden does as time passes: the clock on record, what could not be done before, and a
 //! look at some of the files, so that each is looked at again and again.
 
-use super::Keeper;
+use super::{FileFact, Keeper};
 use crate::WardenError;
 use crate::layout;
 use crate::storage::Immutable;
@@ -14,6 +14,8 @@ use std::io;
 const MARK_EVERY: i64 = 3600;
 /// Segments looked at per tick.
 const CHECKED: usize = 256;
+/// Segments of one look that are told one by one.
+const TOLD: usize = 8;
 
 impl Keeper {
     pub(super) fn tick(&mut self, reading: Reading) -> Result<Outcome, WardenError> {
@@ -26,10 +28,14 @@ impl Keeper {
             self.record(vec![Event::Clock { state }], reading)?;
             self.marked = value;
         }
-        if self.state.removal().is_some() {
-            self.finish_removal(reading)?;
+        let mut wrong = Vec::new();
+        // What cannot be removed must not keep the rest from being looked at.
+        if self.state.removal().is_some()
+            && let Err(error) = self.finish_removal(reading)
+        {
+            wrong.push(("removal not complete", model::chain(&error)));
         }
-        let wrong = self.check_some();
+        wrong.extend(self.check_some());
         let mut alarms = Vec::new();
         for (what, detail) in wrong {
             if self.raise(what, &detail, reading)? {
@@ -52,47 +58,61 @@ impl Keeper {
         Ok(true)
     }
 
-    /// The next files in turn; after the last segment come the keys.
-    fn check_some(&mut self) -> Vec<(&'static str, String)> {
+    /// The next files in turn; after the last segment come the keys. Of a volume that is away its
+    /// segments are not told one by one.
+    fn check_some(&mut self) -> Vec<Wrong> {
+        self.away = self.volumes().filter(|volume| self.is_away(*volume)).collect();
+        let away = self.away.iter().map(|&volume| ("volume missing", header_of(volume)));
+        let mut wrong: Vec<Wrong> = away.collect();
+        wrong.extend(few(self.check_segments()));
+        if self.next_check == 0 && !self.away.contains(&0) {
+            let keys = self.wrong_keys().into_iter();
+            wrong.extend(keys.map(|(path, what)| ("key damaged", format!("{path}: {what}"))));
+        }
+        wrong
+    }
+
+    fn is_away(&self, volume: u8) -> bool {
+        let header = self.storage.open(&header_of(volume));
+        header.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+    }
+
+    fn check_segments(&mut self) -> Vec<Wrong> {
         let next: Vec<(u32, u64)> = self
             .state
             .segments_from(self.next_check)
             .take(CHECKED)
             .map(|(serial, segment)| (serial, segment.bytes))
             .collect();
-        let mut wrong: Vec<_> =
-            next.iter().filter_map(|&(serial, bytes)| self.check(serial, bytes)).collect();
-        match next.last() {
-            Some(&(serial, _)) if next.len() == CHECKED => {
-                self.next_check = serial.saturating_add(1);
-            }
-            _ => {
-                self.next_check = 0;
-                let keys = self.wrong_keys().into_iter();
-                wrong.extend(keys.map(|(path, what)| ("key damaged", format!("{path}: {what}"))));
-            }
-        }
-        wrong
+        self.next_check = match next.last() {
+            Some(&(serial, _)) if next.len() == CHECKED => serial.saturating_add(1),
+            _ => 0,
+        };
+        next.into_iter().filter_map(|(serial, bytes)| self.check(serial, bytes)).collect()
     }
 
-    fn check(&mut self, serial: u32, bytes: u64) -> Option<(&'static str, String)> {
+    /// What is wrong is remembered: nothing new may reach it until it looks right again.
+    fn check(&mut self, serial: u32, bytes: u64) -> Option<Wrong> {
         let volume = self.files.get(&serial).map(|file| file.volume);
         let volume = volume.or_else(|| self.state.segment(serial).map(|known| known.volume))?;
-        if self.found.volumes_missing.contains(&volume) {
-            return None; // told as a whole when the repository was opened
+        if self.found.volumes_missing.contains(&volume) || self.away.contains(&volume) {
+            return None; // told as a whole
         }
         let path = layout::sealed(volume, serial);
         match self.storage.open(&path).and_then(|file| file.length()) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                self.files.remove(&serial);
+                self.files.insert(serial, FileFact { volume, bytes: 0 });
                 return Some(("segment missing", path));
             }
             Err(error) => return Some(("segment unreadable", format!("{path}: {error}"))),
             Ok(length) if length != bytes => {
+                self.files.insert(serial, FileFact { volume, bytes: length });
                 let detail = format!("{path} has {length} bytes instead of {bytes}");
                 return Some(("segment altered", detail));
             }
-            Ok(_) => {}
+            Ok(_) => {
+                self.files.insert(serial, FileFact { volume, bytes });
+            }
         }
         match self.storage.set_immutable(&path, true) {
             Ok(Immutable::Set) => {
@@ -102,4 +122,22 @@ impl Keeper {
             Ok(_) => None,
         }
     }
+}
+
+/// What is wrong, and where.
+type Wrong = (&'static str, String);
+
+fn header_of(volume: u8) -> String {
+    if volume == 0 { layout::HEADER.into() } else { layout::volume_header(volume) }
+}
+
+/// Of many only how many there are more: a disk that breaks down must not fill the ledger.
+fn few(mut wrong: Vec<Wrong>) -> Vec<Wrong> {
+    if wrong.len() > TOLD {
+        let more = wrong.split_off(TOLD);
+        let (what, detail) = &more[0];
+        let detail = format!("{} more at once, the first: {what}: {detail}", more.len());
+        wrong.push(("many segments", detail));
+    }
+    wrong
 }

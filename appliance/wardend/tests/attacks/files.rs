@@ -9,8 +9,9 @@ use std::io::{self, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
 use std::time::{Duration, Instant};
-use warden::WardenError;
+use warden::storage::{Directory, Storage as _};
 use warden::wire::{Outcome, Request};
+use warden::{WardenError, layout};
 
 const DAY: u64 = 86_400;
 
@@ -211,6 +212,42 @@ fn a_file_that_is_exchanged_while_it_is_sealed_is_the_wardens_or_refused() {
         let found = daemon.sealed(serial).metadata().unwrap();
         assert_eq!((found.uid(), found.mode() & 0o777), (WARDEN, 0o444), "{serial}");
     }
+}
+
+/// What a warden leaves that was stopped inside a seal belongs to its user: the daemon can neither
+/// write nor remove it, and must get rid of it all the same.
+#[test]
+fn what_was_taken_over_and_not_sealed_is_discarded_now_or_after_a_kill() {
+    let Some(mut stage) = Stage::new("taken over, not sealed") else { return };
+    let daemon = Daemon::of(&stage);
+    let disk = Directory::new(daemon.repository.clone(), false);
+    let taken_over = |serial: u32| {
+        std::fs::write(daemon.open(serial), &segment(daemon.id(), serial, Class::Data)[..9000])
+            .unwrap();
+        let error = daemon.ask(Request::Seal { volume: 0, serial }).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+        assert_eq!(daemon.open(serial).metadata().unwrap().uid(), WARDEN);
+        let error = disk.remove(&layout::open(0, serial)).unwrap_err();
+        assert_eq!(
+            error.kind(),
+            io::ErrorKind::PermissionDenied,
+            "the daemon's store waits for it"
+        );
+    };
+    let discarded = |serial: u32| {
+        daemon.ask(Request::Discard { volume: 0, serial }).unwrap();
+        assert!(!daemon.open(serial).exists());
+        daemon.seal(serial, Class::Data).unwrap();
+    };
+    as_daemon(|| {
+        taken_over(1);
+        discarded(1);
+        taken_over(2);
+    });
+    stage.kill();
+    stage.start();
+    as_daemon(|| discarded(2));
+    assert!(stage.alive());
 }
 
 #[test]

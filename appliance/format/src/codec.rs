@@ -62,8 +62,8 @@ impl Sealer {
         })
     }
 
-    /// Encrypts from now on, under the key of `epoch`. [`FormatError::NoKey`]: `ring` has none. When
-    /// it is known to be lost ([`KeyRing::lose`]), every sealing fails from now on.
+    /// Encrypts from now on, under the key of `epoch`. [`FormatError::NoKey`]: `ring` has none.
+    /// When it is known to be lost ([`KeyRing::lose`]), every sealing fails from now on.
     pub fn encrypt(
         &mut self,
         ring: &KeyRing,

@@ -1,5 +1,6 @@
 //! How fast the daemon may make the ledger grow with what decides nothing: evidence, extensions,
-//! holds, keys, repairs, compactions, refusals. A daemon that was taken over could fill the disk with them.
+//! holds, keys, repairs, compactions, refusals. A daemon that was taken over could fill the disk
+//! with them.
 //!
 //! One unit is one leaf, and one more for every KiB of it. A day's worth may come at once, and it
 //! comes back with the monotonic clock, which nobody sets. Honest use is far below: a scrub of

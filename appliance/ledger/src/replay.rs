@@ -40,6 +40,13 @@ impl Frames {
         Self { repository, tree: Tree::default(), offset: 0, kept: Vec::new(), taken: 0 }
     }
 
+    /// Another reader that goes on behind the last leaf that was taken, with nothing pushed yet.
+    #[must_use]
+    pub fn branch(&self) -> Self {
+        let (tree, offset) = (self.tree.clone(), self.offset);
+        Self { repository: self.repository, tree, offset, kept: Vec::new(), taken: 0 }
+    }
+
     /// The tree over the leaves that were taken.
     #[must_use]
     pub fn tree(&self) -> &Tree {

@@ -9,8 +9,8 @@ use crate::placement::Known;
 use crate::scan::Held;
 use format::Place;
 use format::manifest::RecordRef;
-use ledger::Runs;
 use ledger::event::Commit;
+use ledger::{Frames, Runs};
 use model::{
     Consistency, RecoveryPointId, RetentionLock, RetentionTime, RunId, VmIdentity, WallTime,
 };
@@ -96,6 +96,11 @@ impl Catalog {
     /// Number of leaves read and the root over them.
     pub(crate) fn head(&self) -> (u64, [u8; 32]) {
         (self.reader.tree().size(), self.reader.tree().root())
+    }
+
+    /// A reader of the ledger's file that stands a little before leaf `number`.
+    pub(crate) fn before(&self, number: u64) -> Frames {
+        self.reader.before(number)
     }
 
     /// The retention clock as of the last answer of the warden.

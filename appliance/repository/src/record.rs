@@ -88,7 +88,8 @@ impl Repository {
     pub fn leaves(&self, from: u64, limit: usize) -> Result<Vec<Vec<u8>>, StoreError> {
         let core = &self.inner.core;
         let (size, _) = self.ledger_head();
-        Ok(warden::read_leaves(&*core.storage, core.id.0, (from, limit), size)?)
+        let frames = locked(&core.catalog).before(from);
+        Ok(warden::read_leaves(&*core.storage, frames, (from, limit), size)?)
     }
 
     /// The proof that leaf `leaf` is in the ledger of `size` leaves (RFC 9162, 2.1.3).

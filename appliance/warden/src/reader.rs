@@ -9,18 +9,23 @@ use std::sync::Arc;
 
 /// Bytes read at a time.
 const PIECE: u64 = 1 << 20;
+/// Every so many leaves their place in the file is remembered, in half a kilobyte.
+const MARK_EVERY: u64 = 1024;
 
 /// A reader of `ledger/leaves`, in memory bounded by a piece and a frame.
 pub struct LedgerReader {
     storage: Arc<dyn Storage>,
     frames: Frames,
+    /// Number `n` has the leaves before `n * MARK_EVERY` behind it.
+    marks: Vec<Frames>,
 }
 
 impl LedgerReader {
     /// A reader that has read nothing yet.
     #[must_use]
     pub fn open(storage: Arc<dyn Storage>, repository: [u8; 16]) -> Self {
-        Self { storage, frames: Frames::new(repository) }
+        let frames = Frames::new(repository);
+        Self { storage, marks: vec![frames.branch()], frames }
     }
 
     /// Reads on until `state` has `size` leaves. Each frame's checksums, number, repository and
@@ -53,10 +58,21 @@ impl LedgerReader {
                 state
                     .apply(number, &leaf)
                     .map_err(|problem| LedgerError::Damaged { number, problem })?;
+                if state.size().is_multiple_of(MARK_EVERY) {
+                    self.marks.push(self.frames.branch());
+                }
             }
         }
         self.frames.rewind();
         Ok(())
+    }
+
+    /// A reader that stands a little before leaf `number`, or at the end of what was read: for
+    /// [`read_leaves`], which then need not begin at the first leaf.
+    #[must_use]
+    pub fn before(&self, number: u64) -> Frames {
+        let at = usize::try_from(number / MARK_EVERY).unwrap_or(usize::MAX);
+        self.marks[at.min(self.marks.len() - 1)].branch()
     }
 
     /// The tree over what was read.
@@ -82,17 +98,17 @@ pub(crate) fn piece(
 }
 
 /// The data of up to `limit` leaves from number `from` on, as they stand in the ledger of `size`
-/// leaves.
+/// leaves. `frames` stands before them: [`LedgerReader::before`].
 pub fn read_leaves(
     storage: &dyn Storage,
-    repository: [u8; 16],
+    mut frames: Frames,
     (from, limit): (u64, usize),
     size: u64,
 ) -> Result<Vec<Vec<u8>>, WardenError> {
     let file = storage.open(layout::LEAVES).map_err(WardenError::io("opening", layout::LEAVES))?;
     let length = file.length().map_err(WardenError::io("reading", layout::LEAVES))?;
-    let (mut frames, mut offset) = (Frames::new(repository), 0);
-    let (mut number, mut leaves) = (0, Vec::new());
+    let (mut number, mut offset) = (frames.tree().size(), frames.offset());
+    let mut leaves = Vec::new();
     while let Some(bytes) = piece(&*file, offset, length)? {
         offset += bytes.len() as u64;
         frames.push(&bytes);

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use support::{ID, MemoryWitness, World, config, workload};
 use warden::found::Found;
 use warden::storage::{self, Storage};
+use warden::wire::{Evidence, Request};
 use warden::{Keeper, WardenError};
 
 fn world() -> World {
@@ -273,4 +274,25 @@ fn proofs_of_every_leaf_and_every_older_size_hold() {
     assert!(warden::prove_inclusion(&world.disk, ID, size, size).is_err());
     assert!(warden::prove_inclusion(&world.disk, ID, 0, size + 1).is_err());
     assert!(warden::prove_consistency(&world.disk, ID, 0, size).is_err());
+}
+
+#[test]
+fn a_page_of_the_ledger_is_read_from_near_its_first_leaf() {
+    let mut world = world();
+    let alarm = |number: u64| Evidence::Alarm { what: number.to_string(), detail: "x".into() };
+    for number in 0..3000 {
+        let reading = world.reading();
+        world.keeper.as_mut().unwrap().handle(Request::Note(alarm(number)), reading).unwrap();
+    }
+    world.compare().unwrap();
+    let bytes = file(&world.disk, "ledger/leaves");
+    let (leaves, _) = frames(&bytes);
+    let size = leaves.len() as u64;
+    for from in (0..size + 5).step_by(311).chain([1023, 1024, 1025, 2048, size - 1, size]) {
+        let start = world.reader.before(from);
+        assert!(start.tree().size() <= from && from - start.tree().size() < 1024 + 5, "{from}");
+        let page = warden::read_leaves(&world.disk, start, (from, 7), size).unwrap();
+        let expected = leaves.iter().skip(usize::try_from(from).unwrap()).take(7);
+        assert_eq!(page, expected.map(|leaf| leaf.encode().unwrap()).collect::<Vec<_>>(), "{from}");
+    }
 }

@@ -461,8 +461,9 @@ fn a_daemon_that_floods_the_record_is_refused_and_told_once_and_honest_use_is_no
     let error = refused(&mut world);
     assert_eq!(error.kind(), ErrorKind::Busy, "{error}");
     // Two sets of segments cannot be moved to and fro for ever either.
-    let error = world.ask(Request::Compact { from: runs(&[1]), to: runs(&[2]) }).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Busy, "{error}");
+    let compact = || Request::Compact { from: runs(&[1]), to: runs(&[2]) };
+    let counted = |_| world.ask(compact()).unwrap_err().kind() == ErrorKind::Busy;
+    assert!((0..1000).any(counted), "what is left of the day is soon used up");
     world.compare().unwrap();
     let told = |world: &World| world.state.alarms().filter(|a| a.what.contains("record")).count();
     assert_eq!(told(&world), 1);

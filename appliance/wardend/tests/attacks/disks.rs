@@ -191,7 +191,9 @@ fn an_empty_file_system_mounted_over_it_is_told_and_takes_nothing_away() {
     let name = "an_empty_file_system_mounted_over_it_is_told_and_takes_nothing_away";
     let Some((mut stage, daemon, disk)) = stage(name) else { return };
     disk.hide();
-    // The next look at the files cannot even put on record what it sees.
+    // The next look at the files sees it; from then on nothing comes on record.
+    let reply = ask(&daemon, Request::Tick).unwrap();
+    assert!(format!("{reply:?}").contains("volume missing: repository"), "{reply:?}");
     let error = ask(&daemon, Request::Tick).unwrap_err();
     println!("the next look: {}", model::chain(&error));
     assert!(model::chain(&error).contains("ledger/head"), "{error}");

@@ -36,7 +36,7 @@ pub(crate) struct Core {
     pub(crate) id: RepositoryId,
     pub(crate) keys: Keys,
     /// Keys of all epochs; empty when the repository is not encrypted.
-    pub(crate) ring: KeyRing,
+    pub(crate) ring: Mutex<KeyRing>,
     pub(crate) carrier: Carrier,
     /// One deletion at a time.
     pub(crate) maintenance: Mutex<()>,
@@ -89,7 +89,7 @@ impl Core {
             options: parts.options,
             id: parts.id,
             keys: parts.keys,
-            ring: parts.ring,
+            ring: Mutex::new(parts.ring),
             carrier: parts.carrier,
             maintenance: Mutex::new(()),
             catalog: Mutex::new(catalog),
@@ -139,18 +139,18 @@ impl Core {
     }
 
     pub(crate) fn opener(&self) -> Result<Opener, StoreError> {
-        Opener::new(self.id, self.keys.clone(), self.ring.clone())
+        Opener::new(self.id, self.keys.clone(), locked(&self.ring).clone())
             .map_err(StoreError::io("preparing to read", ""))
     }
 
     /// Makes records as this repository stores them.
     pub(crate) fn new_sealer(&self) -> Result<Sealer, StoreError> {
-        new_sealer(self.id, self.options.zstd_level, &self.ring)
+        new_sealer(self.id, self.options.zstd_level, &locked(&self.ring))
     }
 
     /// Epoch under which segments are written now; 0: not encrypted.
     pub(crate) fn epoch(&self) -> u32 {
-        self.ring.latest().unwrap_or(0)
+        locked(&self.ring).latest().unwrap_or(0)
     }
 
     /// A handle; one of `medium`, if there are any, is past the page cache.

@@ -40,16 +40,23 @@ pub(crate) fn delete(core: &Core, points: &[RecoveryPointId]) -> Result<Deleted,
 /// Removes what no point reaches, without deleting a point.
 pub(crate) fn reclaim(core: &Core) -> Result<Deleted, StoreError> {
     let _alone = locked(&core.maintenance);
+    // Asked for before the pins are counted: what a run seals from then on is not among them.
+    let orphans = match core.ask(Request::Status)?.outcome {
+        Outcome::Status(status) => status.orphans,
+        other => return Err(StoreError::misuse(format!("the warden answered {other:?}"))),
+    };
     let keep = {
         let catalog = locked(&core.catalog);
         let mut index = locked(&core.index);
         let keep: Runs = index.pinned().collect();
+        let recorded = |serial: &u32| catalog.state.segment(*serial).is_some();
         let unreached = |serial: &u32| catalog.state.references(*serial) == 0;
         let going = catalog.files.keys().copied().filter(unreached);
+        let going = going.filter(|serial| recorded(serial) || orphans.contains(*serial));
         index.hide(&going.filter(|serial| !keep.contains(*serial)).collect());
         keep
     };
-    let reply = core.ask(Request::Reclaim { keep })?;
+    let reply = core.ask(Request::Reclaim { keep, orphans })?;
     Ok(forget(core, &reply.outcome))
 }
 

@@ -36,7 +36,7 @@ impl Repository {
     }
 
     /// Adds a data key to an encrypted repository; gives back its epoch. Segments are written under
-    /// it from the next opening on; what is stored does not change.
+    /// it from now on, also those of runs that have begun; what is stored does not change.
     pub fn rotate_key(&self) -> Result<u32, StoreError> {
         let core = &self.inner.core;
         let Some(kek) = &core.options.encryption else {
@@ -50,6 +50,12 @@ impl Repository {
         let (header, _) = read_header(&*core.storage)?;
         let file = keys::new_epoch(&*core.storage, &header, kek, epoch)?;
         self.ask(Request::AddKey { epoch, file })?;
+        // As it is on the disk: what cannot be read back is not written under.
+        let epochs: Vec<u32> = locked(&core.catalog).state.keys().keys().copied().collect();
+        let (_, ring) = keys::open(&*core.storage, &header, Some(kek), epochs.into_iter())?;
+        *locked(&core.ring) = ring;
+        let sealer = core.new_sealer()?;
+        *locked(&core.sealer) = sealer;
         Ok(epoch)
     }
 

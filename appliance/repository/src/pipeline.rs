@@ -182,9 +182,18 @@ impl Threads {
         let Some(ends) = idle.0 else { return Ok(threads) };
         for number in 0..workers {
             let tasks = ends.tasks.clone();
-            let mut sealer = core.new_sealer()?;
+            let (mut epoch, mut sealer) = (core.epoch(), core.new_sealer()?);
             threads.spawn(format!("repo-worker-{number}"), move || {
-                each(&tasks, |point, task| run_task(&point, task, &mut sealer));
+                each(&tasks, |point, task| {
+                    let newest = point.core.epoch();
+                    if newest != epoch {
+                        match point.core.new_sealer() {
+                            Ok(new) => (epoch, sealer) = (newest, new),
+                            Err(error) => point.fail(error),
+                        }
+                    }
+                    run_task(&point, task, &mut sealer);
+                });
             })?;
         }
         let writes = ends.writes;

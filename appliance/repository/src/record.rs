@@ -81,7 +81,7 @@ impl Repository {
     /// Whether what is stored is encrypted.
     #[must_use]
     pub fn is_encrypted(&self) -> bool {
-        self.inner.core.ring.latest().is_some()
+        self.inner.core.epoch() != 0
     }
 
     /// The data of up to `limit` leaves from number `from` on, as they stand in the ledger.

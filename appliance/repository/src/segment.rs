@@ -187,13 +187,16 @@ impl Stream {
     ) -> Result<Place, StoreError> {
         let core = &point.core;
         let blocks = RecordHeader::blocks(sealed.header.stored_length);
-        if self.current.as_ref().is_some_and(|open| !open.has_room(blocks, core)) {
+        // A worker may be behind a change of the key: all records of a segment have one.
+        let epoch = sealed.header.encryption.map_or(0, |encryption| encryption.epoch);
+        let fits = |open: &Open| open.file.epoch == epoch && open.has_room(blocks, core);
+        if self.current.as_ref().is_some_and(|open| !fits(open)) {
             self.finish(point)?;
         }
         let open = match &mut self.current {
             Some(open) => open,
             none => {
-                let open = Open::create(core, point.volume()?, self.class, core.epoch())?;
+                let open = Open::create(core, point.volume()?, self.class, epoch)?;
                 point.opened(open.file.volume, open.file.serial);
                 none.insert(open)
             }

@@ -59,6 +59,9 @@ pub enum Request {
     Reclaim {
         /// Segments that runs still need.
         keep: Runs,
+        /// Sealed segments without a leaf that may go: others were sealed meanwhile and stay.
+        #[serde(default)]
+        orphans: Runs,
     },
     /// Chunks were copied: points that reached `from` reach `to` instead.
     Compact {

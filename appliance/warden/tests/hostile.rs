@@ -13,7 +13,7 @@ use ledger::event::{LockBounds, PointText, Right, Segment};
 use ledger::{Event, Leaf, Runs};
 use model::{LockMode, RetentionTime};
 use std::sync::Arc;
-use support::{World, key_file, locked, officer, only, refusal, runs, segment, workload};
+use support::{World, key_file, locked, officer, only, reclaim, refusal, runs, segment, workload};
 use warden::storage;
 use warden::wire::{Evidence, OfficerAction, OfficerRequest, Outcome, Request};
 use warden::{Caller, Keeper, State};
@@ -212,7 +212,7 @@ fn a_segment_whose_key_was_destroyed_meanwhile_is_not_recorded() {
     assert!(world.ask(compact).is_err());
     // It still opens, and goes on.
     world.restart().unwrap();
-    world.ask(Request::Reclaim { keep: Runs::new() }).unwrap();
+    world.ask(reclaim()).unwrap();
     assert!(!world.disk.paths().contains(&"volumes/1/segments/0000000b.segment".to_owned()));
     world.seal(0, 12, Class::Metadata, 2).unwrap();
     world.commit(4, 12, only(&[12]), (LockMode::Governance, 5)).unwrap();

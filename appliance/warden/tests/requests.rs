@@ -12,8 +12,8 @@ use ledger::event::{LockBounds, PointText, ReachChange, Right};
 use model::{ErrorKind, LockMode};
 use retention::{Refusal, Verdict};
 use support::{
-    World, key_file, locked, officer, only, point, refusal, runs, segment, segment_of, size, tick,
-    workload,
+    World, key_file, locked, officer, only, point, reclaim, refusal, runs, segment, segment_of,
+    size, tick, workload,
 };
 use warden::storage::{self, Storage};
 use warden::wire::{Evidence, OfficerAction, OfficerRequest, Outcome, Removed, Request};
@@ -87,7 +87,7 @@ fn repeated_and_reordered_requests_cause_nothing() {
         refusal(world.ask(Request::Commit(Box::new(again))));
     }
     assert_eq!(world.ask(delete(&[2])).unwrap_err().kind(), ErrorKind::NotFound);
-    let nothing = removed(world.ask(Request::Reclaim { keep: Runs::new() }).unwrap().outcome);
+    let nothing = removed(world.ask(reclaim()).unwrap().outcome);
     assert!(nothing.segments.is_empty() && nothing.complete);
     assert!(world.ask(Request::Compact { from: runs(&[1]), to: runs(&[10]) }).is_err());
     assert!(world.ask(Request::AddKey { epoch: 1, file: key_file(1) }).is_err(), "destroyed");
@@ -281,7 +281,7 @@ fn a_deletion_takes_exactly_what_the_preview_says_and_keeps_what_is_in_use() {
     let request = Request::Delete { points: vec![point(60)], keep };
     let now = removed(world.ask(request).unwrap().outcome);
     assert_eq!((now.segments, now.bytes), (preview.segments, preview.bytes));
-    let rest = removed(world.ask(Request::Reclaim { keep: Runs::new() }).unwrap().outcome);
+    let rest = removed(world.ask(reclaim()).unwrap().outcome);
     assert_eq!(rest.segments, runs(&[61]));
     assert!(world.ask(Request::Seal { volume: 0, serial: 61 }).is_err(), "given once");
     world.check();
@@ -498,4 +498,18 @@ fn what_was_taken_over_and_not_sealed_can_be_discarded_and_nothing_else() {
     }
     assert!(world.ask(Request::Discard { volume: 7, serial: 1 }).is_err());
     assert_eq!(world.disk.paths(), before, "sealed segments are not in its reach");
+}
+
+#[test]
+fn a_reclaim_takes_the_orphans_that_it_names_and_no_others() {
+    let mut world = World::new(Sim::default());
+    for serial in 1..5 {
+        world.seal(0, serial, Class::Metadata, 0).unwrap();
+    }
+    // Segment 4 was sealed after the daemon had looked; 2 is in use.
+    let request = Request::Reclaim { keep: runs(&[2]), orphans: runs(&[1, 2, 3, 9]) };
+    let gone = removed(world.ask(request).unwrap().outcome);
+    assert_eq!(gone.segments, runs(&[1, 3]));
+    world.commit(1, 4, only(&[2, 4]), (LockMode::Governance, 5)).unwrap();
+    world.check();
 }

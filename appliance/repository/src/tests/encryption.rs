@@ -1,6 +1,8 @@
 //! Encryption end to end: nothing plain on the disk, the right key needed, the recovery key works.
 
-use super::support::{CHUNK, Image, Rig, backup, content, options, restores};
+use super::support::{
+    CHUNK, Image, Rig, backup, content, draft, lock, options, restores, write_disk,
+};
 use crate::{KeyEncryptionKey, Options, Repository, StoreError};
 use fakes::disk::Sim;
 use model::ErrorKind;
@@ -127,4 +129,34 @@ fn without_the_newest_key_nothing_is_written_and_everything_older_is_read() {
     let error = backup(&repository, 2, &changed, None, 0).map(drop).unwrap_err();
     assert!(model::chain(&error).contains("key"), "{}", model::chain(&error));
     assert!(restores(&repository, a.id, &image));
+}
+
+#[test]
+fn a_new_key_is_written_under_at_once_and_the_old_one_may_go() {
+    for workers in [0, 2] {
+        let (rig, _) = created(Some(1));
+        let repository = open(&rig, Some(kek(1)), workers).unwrap();
+        let image: Image = (1..40).collect();
+        let (old, _) = backup(&repository, 1, &image, None, 0).unwrap();
+        // A run that has begun goes on under the new key.
+        let mut run = repository.begin(draft(2)).unwrap();
+        let before: Image = (100..120).collect();
+        write_disk(&mut run, &before, None).unwrap();
+        assert_eq!(repository.rotate_key().unwrap(), 2);
+        let after: Image = (200..220).collect();
+        write_disk(&mut run, &after, None).unwrap();
+        let mixed = run.commit(lock(0), model::WallTime(0)).unwrap();
+        assert!(repository.verify(mixed.id, &mut |_| ()).unwrap().is_whole());
+        repository.delete(&[old.id, mixed.id]).unwrap();
+        repository.reclaim().unwrap();
+        let destroyed = {
+            let catalog = repository.inner.core.catalog.lock().unwrap();
+            catalog.state.destroyed_keys().contains(&1)
+        };
+        assert!(destroyed, "nothing is left that was written under it");
+        let (new, _) = backup(&repository, 1, &image, None, 0).unwrap();
+        drop(repository);
+        let repository = open(&rig, Some(kek(1)), workers).unwrap();
+        assert!(restores(&repository, new.id, &image));
+    }
 }

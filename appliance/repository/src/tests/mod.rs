@@ -16,6 +16,7 @@ mod placing;
 mod preview;
 mod profiles;
 mod reach;
+mod reclaim;
 mod repair;
 mod scrub;
 mod soundness;

@@ -42,11 +42,12 @@ impl Keeper {
     pub(super) fn reclaim(
         &mut self,
         keep: &Runs,
+        named: &Runs,
         reading: Reading,
     ) -> Result<Outcome, WardenError> {
         let mut freed = self.state.unreached_after(&[], keep);
-        let orphans: Runs =
-            self.orphans.keys().copied().filter(|serial| !keep.contains(*serial)).collect();
+        let goes = |serial: &u32| named.contains(*serial) && !keep.contains(*serial);
+        let orphans: Runs = self.orphans.keys().copied().filter(goes).collect();
         freed.bytes += orphans.serials().map(|serial| self.orphans[&serial].bytes).sum::<u64>();
         freed.segments = freed.segments.union(&orphans);
         if freed.segments.is_empty() {

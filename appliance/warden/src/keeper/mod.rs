@@ -155,7 +155,7 @@ impl Keeper {
             Request::Challenge => self.challenge(caller, reading),
             Request::Officer(request) => self.officer(caller, *request, reading),
             Request::Delete { points, keep } => self.delete(&points, &keep, reading),
-            Request::Reclaim { keep } => self.reclaim(&keep, reading),
+            Request::Reclaim { keep, orphans } => self.reclaim(&keep, &orphans, reading),
             Request::Compact { from, to } => self.compact(from, to, reading),
             Request::Repair { volume, serial } => self.repair(volume, serial, reading),
             Request::Discard { volume, serial } => self.discard(volume, serial),

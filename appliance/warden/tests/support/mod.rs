@@ -59,6 +59,13 @@ pub(crate) fn point(number: u8) -> RecoveryPointId {
     RecoveryPointId([number; 16])
 }
 
+/// Of all that can be.
+pub(crate) fn reclaim() -> Request {
+    let mut orphans = Runs::new();
+    orphans.push(1, u32::MAX);
+    Request::Reclaim { keep: Runs::new(), orphans }
+}
+
 pub(crate) fn runs(serials: &[u32]) -> Runs {
     serials.iter().copied().collect()
 }
@@ -516,13 +523,13 @@ pub(crate) fn workload(world: &mut World) -> Result<(), WardenError> {
     world.delete(&[2])?;
     world.delete(&[3])?;
     world.seal(0, 9, Class::Data, 0)?;
-    world.ask(Request::Reclaim { keep: Runs::new() })?;
+    world.ask(reclaim())?;
     world.wait(4000);
     world.ask(Request::Tick)?;
     world.seal(0, 10, Class::Data, 0)?;
     world.promises.may_be_moved.insert(1);
     world.ask(Request::Compact { from: runs(&[1]), to: runs(&[10]) })?;
-    world.ask(Request::Reclaim { keep: Runs::new() })?;
+    world.ask(reclaim())?;
     evidence(world)?;
     let bytes = world.promises.written[&10].clone();
     world.write(0, 10, &bytes)?;

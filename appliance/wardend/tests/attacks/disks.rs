@@ -202,7 +202,7 @@ fn an_empty_file_system_mounted_over_it_is_told_and_takes_nothing_away() {
     assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
     let error = ask(&daemon, Request::Seal { volume: 0, serial: 9 }).unwrap_err();
     println!("a seal: {}", model::chain(&error));
-    let again = ask(&daemon, Request::Reclaim { keep: runs(&[]) });
+    let again = ask(&daemon, Request::Reclaim { keep: runs(&[]), orphans: runs(&[]) });
     println!("reclaim: {again:?}");
     stage.kill();
     let told = stage.start_fails();

@@ -286,6 +286,8 @@ fn an_attribute_that_root_cleared_is_set_again_and_told() {
     let Outcome::Ticked { alarms } = reply.outcome else { panic!("{reply:?}") };
     assert!(alarms.join("").contains("attribute lost"), "{alarms:?}");
     assert!(is_immutable(&daemon.sealed(1)));
-    assert!(as_daemon(|| daemon.ask(Request::Reclaim { keep: runs(&[]) })).is_ok());
+    assert!(
+        as_daemon(|| daemon.ask(Request::Reclaim { keep: runs(&[]), orphans: runs(&[]) })).is_ok()
+    );
     assert!(daemon.sealed(1).exists());
 }

@@ -36,7 +36,7 @@ fn a_locked_point_is_not_deleted_shortened_or_released_by_the_daemon() {
         let earlier = Request::Extend { point: point(1), until: RetentionTime(5) };
         refusal(&daemon.ask(earlier).unwrap_err());
         assert!(daemon.ask(Request::Compact { from: runs(&[1]), to: runs(&[3]) }).is_err());
-        daemon.ask(Request::Reclaim { keep: runs(&[]) }).unwrap();
+        daemon.ask(Request::Reclaim { keep: runs(&[]), orphans: runs(&[]) }).unwrap();
         for serial in 1..5 {
             assert!(daemon.sealed(serial).exists(), "{serial}");
         }

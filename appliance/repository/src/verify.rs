@@ -155,9 +155,7 @@ impl Run<'_> {
             Err(error) => {
                 counted.whole = false;
                 // The second look may find it whole: then the first one was no damage.
-                let Some(place) = map.first_unreadable(leaf) else {
-                    return Err(failed(&error));
-                };
+                let place = map.first_unreadable(leaf).ok_or_else(|| failed(&error))?;
                 self.segments.insert(place.segment());
                 let cells = Some((first, first + cells));
                 return self.damaged(Some(disk), cells, place.segment(), &error);
@@ -166,20 +164,18 @@ impl Run<'_> {
         let outcome = reach::count_node(&mut counted.reach, &node);
         counted.keep(outcome);
         for (cell, below) in (first..).zip(&node.entries) {
-            match *below {
-                Below::Chunk { length, id, place } => {
-                    let place = match self.core.locate(&id, place) {
-                        Ok(place) => place,
-                        Err(error) => {
-                            let cells = Some((cell, cell + 1));
-                            self.damaged(Some(disk), cells, place.segment(), &error)?;
-                            continue;
-                        }
-                    };
+            let Below::Chunk { length, id, place } = *below else {
+                self.report.zero_cells += 1;
+                continue;
+            };
+            match self.core.locate(&id, place) {
+                Ok(place) => {
                     self.segments.insert(place.segment());
                     batch.push(Read { place, cell, length, id });
                 }
-                Below::Zero | Below::Node { .. } => self.report.zero_cells += 1,
+                Err(error) => {
+                    self.damaged(Some(disk), Some((cell, cell + 1)), place.segment(), &error)?;
+                }
             }
         }
         Ok(())

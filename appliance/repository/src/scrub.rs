@@ -91,6 +91,9 @@ impl Repository {
             order.retain(|aged| !scrub.gone.contains(&aged.volume));
         }
         scrub.finish()?;
+        if scrub.gone.contains(&0) {
+            still_there(&self.inner.core, 0)?; // without it there is no repository
+        }
         Ok(scrub.report)
     }
 }

@@ -503,6 +503,7 @@ fn what_was_taken_over_and_not_sealed_can_be_discarded_and_nothing_else() {
 #[test]
 fn a_reclaim_takes_the_orphans_that_it_names_and_no_others() {
     let mut world = World::new(Sim::default());
+    world.create().unwrap();
     for serial in 1..5 {
         world.seal(0, serial, Class::Metadata, 0).unwrap();
     }

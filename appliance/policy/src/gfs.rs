@@ -163,7 +163,8 @@ pub fn wishes(
     calendar: Calendar,
 ) -> Vec<Wish> {
     let mut points = points.to_vec();
-    points.sort_unstable_by_key(|point| (point.at, point.id));
+    // Stable: points of one second stay in the order of the record, which the caller gives.
+    points.sort_by_key(|point| point.at);
     let sound: Vec<Candidate> = past(&points, now).collect();
     let tiers = tiers(rules, &sound, calendar);
     let verdict = |point: &Candidate| {

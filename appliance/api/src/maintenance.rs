@@ -27,6 +27,19 @@ pub enum MaintenanceTask {
     Compact,
 }
 
+impl MaintenanceTask {
+    /// What people call it, as a noun.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Scrub | Self::ScrubAll => "scrub",
+            Self::Expire => "expiry",
+            Self::Reclaim => "reclaim",
+            Self::Compact => "compaction",
+        }
+    }
+}
+
 /// Asks for a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -16,6 +16,9 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used)]
 // A measuring tool, not a part of the product.
 
+mod machine;
+
+use machine::peak_rss_mib;
 use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -86,25 +89,17 @@ fn cpu_seconds() -> f64 {
     fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
 }
 
-/// `VmHWM` of this process; 0 where the system does not say.
-fn peak_rss_mib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0)
-        / 1024
-}
-
 /// Everything that knows the repository's API.
 mod store {
     use super::Arguments;
+    use super::machine::clocks;
     use model::{
         Consistency, DiskIdentity, LockMode, ReadMode, RunId, Transport, VmIdentity, VmUuid,
         WallTime,
     };
     use repository::{
-        Cell, Clocks, DiskDraft, DiskReader, Lock, Options, ParentDisk, PointDraft, Repository,
+        Cell, DiskDraft, DiskReader, Lock, Options, ParentDisk, PointDraft, Repository,
     };
-    use retention::Reading;
     use serde_json::{Value, json};
     use std::fs::File;
     use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
@@ -201,15 +196,6 @@ mod store {
     fn places(arguments: &Arguments) -> (&Path, PathBuf) {
         let dir = arguments.place(0);
         (dir, dir.with_extension("warden"))
-    }
-
-    fn clocks() -> Clocks {
-        let begun = Instant::now();
-        Box::new(move || {
-            let monotonic = begun.elapsed();
-            let wall = WallTime(i64::try_from(monotonic.as_secs()).unwrap());
-            Reading { monotonic, wall, rtc: None, network: None }
-        })
     }
 
     fn ingest(

@@ -12,6 +12,8 @@
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
 // A measuring tool, not a part of the product.
 
+mod machine;
+
 use format::footer::{Entry, Footer, sealed_bytes};
 use format::header::RepositoryHeader;
 use format::parity::ParityWriter;
@@ -20,14 +22,15 @@ use format::segment::Class;
 use format::{BLOCK, Place};
 use ledger::event::{Commit, LockBounds, ManifestRef, PointText, ReachChange, Segment};
 use ledger::{Batch, Event, Head, Leaf, NoteSigner, Replay, Runs, Tree, origin};
+use machine::{clocks, peak_rss_mib};
 use model::{
     ChunkId, Consistency, LockMode, RecoveryPointId, RetentionLock, RetentionTime, RunId,
     VmIdentity, VmUuid, WallTime,
 };
 use policy::calendar::Calendar;
 use policy::gfs::{self, Candidate, KeepRules};
-use repository::{Clocks, Options, Repository};
-use retention::{Reading, Verdict};
+use repository::{Options, Repository};
+use retention::Verdict;
 use serde_json::{Value, json};
 use std::fs::File;
 use std::io::Write as _;
@@ -61,15 +64,6 @@ fn state_of(place: &Path) -> PathBuf {
 
 fn options() -> Options {
     Options { reserve_bytes: 0, immutable: false, ..Options::default() }
-}
-
-fn clocks() -> Clocks {
-    let begun = Instant::now();
-    Box::new(move || {
-        let monotonic = begun.elapsed();
-        let wall = WallTime(i64::try_from(monotonic.as_secs()).unwrap());
-        Reading { monotonic, wall, rtc: None, network: None }
-    })
 }
 
 fn make(place: &Path, segments: u32) -> Value {
@@ -344,12 +338,4 @@ fn back_up(state: &mut State, (vm, day): (u32, u32), reach: &mut Vec<u32>, add: 
 
 fn apply(state: &mut State, at: RetentionTime, event: Event) {
     state.apply(state.size(), &Leaf::new(at, WallTime(at.0), event)).unwrap();
-}
-
-/// `VmHWM` of this process; 0 where the system does not say.
-fn peak_rss_mib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0)
-        / 1024
 }

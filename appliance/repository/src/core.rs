@@ -80,6 +80,7 @@ impl Core {
     pub(crate) fn new(parts: Parts) -> Result<Self, StoreError> {
         let sealer = new_sealer(parts.id, parts.options.zstd_level, &parts.ring)?;
         let (catalog, mut index) = (parts.catalog, parts.index);
+        // What compactions left behind goes with the next deletion.
         let there = |serial: &u32| catalog.files.contains_key(serial);
         index.hide(&catalog.moves.emptied_since(0).into_iter().filter(there).collect());
         Ok(Self {

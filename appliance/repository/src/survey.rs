@@ -48,11 +48,8 @@ impl Survey {
         }
         let distrusted = state.segments().filter(|(_, segment)| segment.distrusted);
         let distrusted = distrusted.map(|(serial, _)| serial);
-        // What a compaction left behind goes with the next deletion.
-        let emptied = state.compactions().iter().flat_map(|(from, _)| from.serials());
-        let emptied = emptied.filter(|serial| state.segment(*serial).is_some());
         let twice = scan.twice.iter().copied();
-        scan.index.forget(&distrusted.chain(emptied).chain(twice).collect());
+        scan.index.forget(&distrusted.chain(twice).collect());
         scan.missing(volumes, state, recovery);
         Ok(scan)
     }

@@ -19,7 +19,7 @@ const POINTS_MAX: usize = 10;
 pub(crate) fn run(client: &Client, show: Show, task: MaintenanceTask) -> Result<Outcome, Error> {
     let request = MaintenanceRequest { task };
     let started = client.call(StartMaintenance, &[], &[], &request)?;
-    let run = until_maintained(client, show, name(task), started)?;
+    let run = until_maintained(client, show, task.name(), started)?;
     let succeeded = run.state == RunState::Succeeded;
     Ok(Outcome::new(text(&run), &run).succeeded(succeeded))
 }
@@ -43,15 +43,6 @@ pub(crate) fn forecast(
     let days = forecast.seen_seconds.div_ceil(24 * 3600);
     let text = format!("{}\nfrom what came in within {days} days\n", clean(&forecast.text));
     Ok(Outcome::new(text, &forecast))
-}
-
-fn name(task: MaintenanceTask) -> &'static str {
-    match task {
-        MaintenanceTask::Scrub | MaintenanceTask::ScrubAll => "scrub",
-        MaintenanceTask::Expire => "expiry",
-        MaintenanceTask::Reclaim => "reclaim",
-        MaintenanceTask::Compact => "compaction",
-    }
 }
 
 /// All of a task, in lines.
@@ -85,7 +76,7 @@ pub(super) fn summary(run: &MaintenanceRun) -> String {
         (Some(wall), Some(own)) => format!(" at {wall} (retention clock {own})"),
         _ => " now".into(),
     };
-    format!("{}{when}: {what}", name(run.task))
+    format!("{}{when}: {what}", run.task.name())
 }
 
 fn scrub_line(result: &ScrubResult) -> String {

@@ -179,7 +179,7 @@ pub(super) fn reasons(care: &CareStatus) -> Vec<Reason> {
         let detail = run.error.as_ref().map_or("", |error| error.detail.as_str());
         add(
             "maintenance-failed",
-            format!("The last {} failed: {detail}", name(run.task)),
+            format!("The last {} failed: {detail}", run.task.name()),
             "It is tried again by itself; see the daemon's log.",
         );
     }
@@ -202,15 +202,6 @@ fn lost_text(segment: u32, points: &[RecoveryPointId], total: u64) -> String {
              cannot be restored: {}{more}.",
             named.join(", ")
         ),
-    }
-}
-
-fn name(task: MaintenanceTask) -> &'static str {
-    match task {
-        MaintenanceTask::Scrub | MaintenanceTask::ScrubAll => "scrub",
-        MaintenanceTask::Expire => "expiry",
-        MaintenanceTask::Reclaim => "reclaim",
-        MaintenanceTask::Compact => "compaction",
     }
 }
 

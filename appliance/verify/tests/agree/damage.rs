@@ -1,7 +1,7 @@
 //! Every kind of damage that a copy of a repository can have.
 
 use crate::history::History;
-use crate::tool::{change, replace, segment};
+use crate::tool::{change, forge, replace, segment};
 use format::BLOCK;
 use format::footer::{Entry, Footer};
 use format::parity::Geometry;
@@ -296,15 +296,6 @@ fn ledger(list: &mut List) {
     list.file("head empty", "ledger/head", Vec::clear);
     list.add("head missing", remove("ledger/head"));
     list.add("head of another key", forge);
-}
-
-/// The same head, signed by somebody else under the right name.
-fn forge(dir: &Path) {
-    let path = dir.join("ledger/head");
-    let note = fs::read_to_string(&path).unwrap();
-    let body = &note[..note.find("\n\n").unwrap() + 1];
-    let signer = ledger::NoteSigner::new(body.lines().next().unwrap(), &[66; 32]).unwrap();
-    replace(&path, signer.sign(body).as_bytes());
 }
 
 fn keys(list: &mut List) {

@@ -15,7 +15,7 @@ mod tool;
 use corpus::{CELLS, CHUNK, Corpus, KEY, content};
 use std::fs;
 use std::path::Path;
-use tool::{Tool, change, copy, essence, key_file, ours, replace, second, segment};
+use tool::{Tool, change, copy, essence, forge, key_file, ours, replace, second, segment};
 
 const BLOCK: usize = 4096;
 
@@ -112,15 +112,6 @@ fn damages() -> Vec<Damage> {
         ("head by another key", Box::new(forge)),
         ("foreign file", Box::new(|dir| fs::write(dir.join("notes.txt"), "x").unwrap())),
     ]
-}
-
-/// The same head, signed by somebody else under the right name.
-fn forge(dir: &Path) {
-    let path = dir.join("ledger/head");
-    let note = fs::read_to_string(&path).unwrap();
-    let body = &note[..note.find("\n\n").unwrap() + 1];
-    let signer = ledger::NoteSigner::new(body.lines().next().unwrap(), &[66; 32]).unwrap();
-    replace(&path, signer.sign(body).as_bytes());
 }
 
 #[test]

@@ -209,9 +209,14 @@ fn device_kind(advice: Advice) -> ErrorKind {
         Advice::Unsupported => ErrorKind::Unsupported,
         Advice::Changed | Advice::Protected => ErrorKind::Refused,
         Advice::Unreadable | Advice::OutOfRange => ErrorKind::Corrupt,
-        Advice::Done | Advice::Repeat | Advice::Wait | Advice::PathUnusable | Advice::Failed => {
-            ErrorKind::Retryable
-        }
+        Advice::Done
+        | Advice::Repeat
+        | Advice::RepeatElsewhere
+        | Advice::StatesChanged
+        | Advice::LunsChanged
+        | Advice::Wait
+        | Advice::PathUnusable
+        | Advice::Failed => ErrorKind::Retryable,
     }
 }
 

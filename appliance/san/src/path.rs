@@ -161,7 +161,10 @@ impl Path {
                 self.depth.good();
                 return Verdict::Done(Done { buffer, transferred: completion.transferred, mark });
             }
-            Advice::Repeat => Why::Repeat,
+            Advice::Repeat
+            | Advice::RepeatElsewhere
+            | Advice::StatesChanged
+            | Advice::LunsChanged => Why::Repeat,
             Advice::LowerDepth => {
                 self.depth.lower();
                 Why::Busy

@@ -28,10 +28,10 @@ impl Cdb {
         self.bytes[0]
     }
 
-    /// The service action, for the operation codes that have one (9Eh, A3h).
+    /// The service action, for the operation codes that have one (5Eh, 9Eh, A3h).
     #[must_use]
     pub fn service_action(&self) -> Option<u8> {
-        matches!(self.bytes[0], 0x9e | 0xa3).then(|| self.bytes[1] & 0x1f)
+        matches!(self.bytes[0], 0x5e | 0x9e | 0xa3).then(|| self.bytes[1] & 0x1f)
     }
 
     /// Bytes that the device is asked for at most.

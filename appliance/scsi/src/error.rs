@@ -57,6 +57,12 @@ pub enum Problem {
         /// Bytes per block.
         block_size: u32,
     },
+    /// A list whose parts do not follow one another.
+    #[error("the part at block {at} does not fit what comes before it")]
+    Disorder {
+        /// First block of the part.
+        at: u64,
+    },
     /// Neither 512 nor 4096 bytes.
     #[error("blocks of {0} bytes; only 512 and 4096 are supported")]
     BlockSize(u32),

@@ -18,9 +18,16 @@ const SOURCE_DISK: &[Entry] = &[
     (0x00, None),       // TEST UNIT READY
     (0x03, None),       // REQUEST SENSE
     (0x12, None),       // INQUIRY
+    (0x1a, None),       // MODE SENSE(6)
+    (0x28, None),       // READ(10)
+    (0x5a, None),       // MODE SENSE(10)
+    (0x5e, Some(0x00)), // PERSISTENT RESERVE IN, READ KEYS
+    (0x5e, Some(0x01)), // PERSISTENT RESERVE IN, READ RESERVATION
     (0x88, None),       // READ(16)
     (0x9e, Some(0x10)), // READ CAPACITY(16)
+    (0x9e, Some(0x12)), // GET LBA STATUS
     (0xa0, None),       // REPORT LUNS
+    (0xa3, Some(0x0a)), // REPORT TARGET PORT GROUPS
 ];
 
 impl Role {
@@ -35,9 +42,21 @@ impl Role {
     }
 
     /// The operation codes of the role, ascending: for reports and for tests that look at
-    /// what a target really saw.
+    /// what a target really saw. One with several service actions comes several times.
     pub fn opcodes(self) -> impl Iterator<Item = u8> {
         self.table().iter().map(|&(opcode, _)| opcode)
+    }
+
+    /// True when the role may send these bytes: for those who recorded what a target saw.
+    #[must_use]
+    pub fn allows(self, cdb: &[u8]) -> bool {
+        let (opcode, second) = match cdb {
+            [opcode, second, ..] => (*opcode, *second),
+            _ => return false,
+        };
+        self.table().iter().any(|&(listed, service_action)| {
+            listed == opcode && service_action.is_none_or(|wanted| wanted == second & 0x1f)
+        })
     }
 
     fn table(self) -> &'static [Entry] {
@@ -93,30 +112,46 @@ mod tests {
 
     #[test]
     fn the_table_is_what_the_constructors_build_and_no_more() {
-        let built: BTreeSet<u8> = [
+        let built: BTreeSet<Entry> = [
             disk::test_unit_ready(),
             disk::request_sense(),
             disk::inquiry(),
             disk::inquiry_vpd(0x83),
+            disk::mode_sense_6(4),
+            disk::read_10(0, 1, 512).unwrap(),
+            disk::mode_sense_10(8),
+            disk::read_reservation_keys(8),
+            disk::read_reservation(),
             disk::read_capacity_16(),
+            disk::get_lba_status(0, 24),
             disk::report_luns(16),
+            disk::report_target_port_groups(16),
             disk::read_16(0, 1, 512).unwrap(),
         ]
         .iter()
         .inspect(|cdb| Role::SourceDisk.check(cdb).unwrap())
-        .map(Cdb::opcode)
+        .map(|cdb| (cdb.opcode(), cdb.service_action()))
         .collect();
-        assert_eq!(built, Role::SourceDisk.opcodes().collect());
+        assert_eq!(built, SOURCE_DISK.iter().copied().collect());
     }
 
+    /// The reference's list for a source disk, less what nothing here asks for: READ
+    /// CAPACITY(10), LOG SENSE, REPORT SUPPORTED OPERATION CODES.
     #[test]
     fn everything_else_is_refused() {
         for opcode in 0..=255 {
             for service_action in 0..32 {
-                let listed = Role::SourceDisk.opcodes().any(|allowed| allowed == opcode);
-                let wanted = listed && (opcode != 0x9e || service_action == 0x10);
-                let verdict = Role::SourceDisk.check(&raw(opcode, service_action));
+                let wanted = match opcode {
+                    0x00 | 0x03 | 0x12 | 0x1a | 0x28 | 0x5a | 0x88 | 0xa0 => true,
+                    0x5e => service_action <= 1,
+                    0x9e => matches!(service_action, 0x10 | 0x12),
+                    0xa3 => service_action == 0x0a,
+                    _ => false,
+                };
+                let cdb = raw(opcode, service_action);
+                let verdict = Role::SourceDisk.check(&cdb);
                 assert_eq!(verdict.is_ok(), wanted, "{opcode:02x}/{service_action:02x}");
+                assert_eq!(Role::SourceDisk.allows(cdb.as_bytes()), wanted);
             }
         }
     }

@@ -1,11 +1,15 @@
-//! Vital product data: pages 00h, 80h and 83h (SPC-4, 7.8).
+//! Vital product data for everyone: pages 00h, 80h and 83h (SPC-4, 7.8).
 
 use crate::error::{DecodeError, Problem};
 use crate::field::{Reply, ascii};
 use model::NaaName;
 
 /// The body of VPD page `page`: the bytes that its length field announces, all of them there.
-fn body<'a>(name: &'static str, page: u8, bytes: &'a [u8]) -> Result<Reply<'a>, DecodeError> {
+pub(crate) fn body<'a>(
+    name: &'static str,
+    page: u8,
+    bytes: &'a [u8],
+) -> Result<Reply<'a>, DecodeError> {
     let reply = Reply::new(name, bytes);
     let got = reply.u8(1)?;
     if got != page {
@@ -124,6 +128,34 @@ impl Designators {
         }
         names
     }
+
+    /// Relative identifier of the target port that answered (designator type 4).
+    #[must_use]
+    pub fn relative_port(&self) -> Option<u16> {
+        self.of_port(4)
+    }
+
+    /// Target port group of the port that answered (designator type 5); what the group can do
+    /// is said by REPORT TARGET PORT GROUPS.
+    #[must_use]
+    pub fn port_group(&self) -> Option<u16> {
+        self.of_port(5)
+    }
+
+    /// The last two of the four bytes of both types (SPC-4, 7.8.6.7 and 7.8.6.8). Two that
+    /// differ say nothing.
+    fn of_port(&self, kind: u8) -> Option<u16> {
+        let mut numbers = self.0.iter().filter_map(|designator| match designator.bytes[..] {
+            [_, _, high, low]
+                if designator.association == Association::TargetPort && designator.kind == kind =>
+            {
+                Some(u16::from_be_bytes([high, low]))
+            }
+            _ => None,
+        });
+        let first = numbers.next()?;
+        numbers.all(|other| other == first).then_some(first)
+    }
 }
 
 fn association(byte: u8) -> Association {
@@ -167,6 +199,22 @@ mod tests {
         let names = Designators::decode(&bytes).unwrap().naa_names();
         let names: Vec<_> = names.iter().map(NaaName::as_str).collect();
         assert_eq!(names, ["naa.624a9370cdef0123456789abcdef0123", "naa.5001405aabbccdde"]);
+    }
+
+    #[test]
+    fn the_port_that_answered_and_its_group() {
+        let six = hex::decode("624a9370cdef0123456789abcdef0123").unwrap();
+        let bytes = page(&[
+            (0x03, &six),
+            (0x94, &[0, 0, 0, 2]),
+            (0x95, &[0, 0, 1, 0]),
+            (0x05, &[0, 0, 9, 9]), // not of the port
+        ]);
+        let page_83 = Designators::decode(&bytes).unwrap();
+        assert_eq!((page_83.relative_port(), page_83.port_group()), (Some(2), Some(256)));
+        let bytes = page(&[(0x14, &[0, 0, 0, 2]), (0x14, &[0, 0, 0, 3]), (0x15, &[1, 2])]);
+        let page_83 = Designators::decode(&bytes).unwrap();
+        assert_eq!((page_83.relative_port(), page_83.port_group()), (None, None));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What has to be configured for a portal; everything else has a documented default.
 
+use crate::transport::Limits;
 use iscsi::{ChapAlgorithm, ChapConfig, Secret, Timers};
 use std::time::Duration;
 
@@ -58,6 +59,19 @@ impl Default for PortalConfig {
             busy_patience: Duration::from_secs(30),
             reconnect: Reconnect::default(),
             timers: Timers::default(),
+        }
+    }
+}
+
+impl PortalConfig {
+    /// What concerns commands, whatever carries them.
+    pub(crate) fn limits(&self) -> Limits {
+        Limits {
+            lun_depth: self.lun_depth,
+            transfer: self.transfer,
+            command_timeout: self.command_timeout,
+            busy_patience: self.busy_patience,
+            reconnect: self.reconnect,
         }
     }
 }

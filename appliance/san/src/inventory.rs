@@ -1,8 +1,9 @@
 //! What a target shows us: every LUN with its names and its size.
 
 use crate::SanError;
+use crate::job::Mark;
 use crate::path::{Done, Path};
-use crate::session::{Mark, Session};
+use crate::transport::{Place, Transport};
 use model::NaaName;
 use scsi::{
     Capacity, DecodeError, Designators, Inquiry, LunId, LunList, PeripheralType, SerialNumber,
@@ -83,20 +84,19 @@ pub(crate) struct Found {
     pub(crate) mark: Mark,
 }
 
-/// All disks behind a session, and what could not be looked at.
-pub(crate) async fn take(session: &Session) -> Result<(Vec<Found>, Vec<Skipped>), SanError> {
-    let zero = Path::new(session.clone(), LunId::ZERO);
+/// All disks behind a transport, and what could not be looked at.
+pub(crate) async fn take(transport: &Transport) -> Result<(Vec<Found>, Vec<Skipped>), SanError> {
+    let zero = Path::new(transport.clone(), LunId::ZERO);
     let (mut found, mut skipped) = (Vec::new(), Vec::new());
     for lun in list(&zero).await? {
-        match look(Path::new(session.clone(), lun)).await {
+        match look(Path::new(transport.clone(), lun)).await {
             Ok(Some(disk)) => found.push(disk),
             Ok(None) => {}
             Err(error @ (SanError::PathLost { .. } | SanError::Session { .. })) => {
                 return Err(error);
             }
             Err(error) => {
-                let portal = session.portal();
-                let (portal, target) = (portal.portal.clone(), portal.target.clone());
+                let Place { portal, target } = transport.place().clone();
                 skipped.push(Skipped { portal, target, lun: Some(lun), error });
             }
         }
@@ -134,7 +134,7 @@ async fn look(path: Path) -> Result<Option<Found>, SanError> {
     }
     let serial = serial(&path).await?;
     let (identity, mark) = identify(&path).await?;
-    let portal = path.session.portal();
+    let Place { portal, target } = path.transport.place().clone();
     let info = LunInfo {
         names: identity.names.clone(),
         capacity: identity.capacity.bytes(),
@@ -143,8 +143,8 @@ async fn look(path: Path) -> Result<Option<Found>, SanError> {
         vendor: inquiry.vendor,
         product: inquiry.product,
         serial,
-        target: portal.target.clone(),
-        portal: portal.portal.clone(),
+        target,
+        portal,
         lun: path.lun,
     };
     Ok(Some(Found { path, info, identity, mark }))

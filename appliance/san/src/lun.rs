@@ -1,8 +1,8 @@
 //! Reading a LUN.
 
 use crate::inventory::{Found, Identity, identify};
+use crate::job::Mark;
 use crate::path::{Done, Path, Pending};
-use crate::session::Mark;
 use crate::{Counters, LunInfo, LunReader, SanError};
 use bytes::{Bytes, BytesMut};
 use scsi::disk;
@@ -138,7 +138,7 @@ impl Lun {
     /// Sends all commands of a read, each with its part of the buffer.
     async fn send(&self, blocks: Blocks, mut buffer: BytesMut) -> Vec<(Pending, u32)> {
         let block_size = self.0.info.block_size;
-        let most = u64::from((self.0.path.session.portal().transfer / block_size).max(1));
+        let most = u64::from((self.0.path.transport.limits().transfer / block_size).max(1));
         let mut pending = Vec::with_capacity(1);
         let mut done = 0;
         while done < blocks.count {

@@ -1,12 +1,13 @@
-//! One LUN by one session: a command is sent until it is answered, or until repeating is no use.
+//! One LUN by one transport: a command is sent until it is answered, or until repeating is no use.
 //!
 //! What is repeated, and how often: see [`Patience`]. Only commands that read are ever sent, so
 //! any of them may be repeated, also when it is not known whether the device ran it.
 
+use crate::SanError;
 use crate::counters::Cells;
 use crate::depth::Depth;
-use crate::session::{Answer, Failure, Job, Mark, Session};
-use crate::{PortalConfig, SanError};
+use crate::job::{Answer, Failure, Job, Mark};
+use crate::transport::{Limits, Place, Transport};
 use bytes::BytesMut;
 use iscsi::{Completion, Outcome};
 use scsi::{Advice, Cdb, LunId, Sense, Status, advise};
@@ -24,7 +25,7 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 /// The way to one LUN.
 #[derive(Clone, Debug)]
 pub(crate) struct Path {
-    pub(crate) session: Session,
+    pub(crate) transport: Transport,
     pub(crate) lun: LunId,
     pub(crate) cells: Arc<Cells>,
     depth: Arc<Depth>,
@@ -48,14 +49,14 @@ pub(crate) struct Done {
 }
 
 impl Path {
-    pub(crate) fn new(session: Session, lun: LunId) -> Self {
-        let depth = Depth::new(session.portal().lun_depth);
+    pub(crate) fn new(transport: Transport, lun: LunId) -> Self {
+        let depth = Depth::new(transport.limits().lun_depth);
         let cells = Arc::new(Cells::new());
-        Self { session, lun, cells, depth }
+        Self { transport, lun, cells, depth }
     }
 
     pub(crate) fn target(&self) -> String {
-        self.session.portal().target.clone()
+        self.transport.place().target.clone()
     }
 
     /// Sends a command when the LUN's depth allows. `buffer` is as long as its data; when it is
@@ -70,7 +71,7 @@ impl Path {
         let permit = self.depth.acquire().await;
         let cells = Arc::clone(&self.cells);
         let answer = self
-            .session
+            .transport
             .start(Job { lun: self.lun, cdb, buffer, exchangeable, cells, permit })
             .await;
         Pending { operation, cdb, exchangeable, answer }
@@ -85,10 +86,10 @@ impl Path {
 
     /// Waits for the end of a command, repeating it where the answer says so.
     pub(crate) async fn finish(&self, mut pending: Pending) -> Result<Done, SanError> {
-        let mut patience = Patience::new(self.session.portal());
+        let mut patience = Patience::new(self.transport.limits());
         loop {
             let Pending { operation, cdb, exchangeable, answer } = pending;
-            let Ok(answer) = answer.await else { return Err(self.session.logged_out()) };
+            let Ok(answer) = answer.await else { return Err(self.transport.logged_out()) };
             let buffer = match self.judge(operation, answer) {
                 Verdict::Done(done) => return Ok(done),
                 Verdict::Failed(error) => return Err(error),
@@ -128,8 +129,7 @@ impl Path {
                 Verdict::Again(Why::Lost, buffer, unanswered("no answer in time; it was aborted"))
             }
             Err(Failure::Lost(error)) => {
-                let portal = self.session.portal();
-                let (portal, target) = (portal.portal.clone(), portal.target.clone());
+                let Place { portal, target } = self.transport.place().clone();
                 let error = SanError::PathLost { portal, target, source: Box::new(error) };
                 Verdict::Again(Why::Lost, buffer, error)
             }
@@ -205,14 +205,14 @@ struct Patience {
 }
 
 impl Patience {
-    fn new(portal: &PortalConfig) -> Self {
+    fn new(limits: &Limits) -> Self {
         let now = Instant::now();
         Self {
             repeats: REPEATS_MAX,
-            losses: portal.reconnect.attempts,
+            losses: limits.reconnect.attempts,
             pause: PAUSE.0,
-            busy_until: now + portal.busy_patience,
-            lost_until: now + portal.reconnect.patience + portal.command_timeout,
+            busy_until: now + limits.busy_patience,
+            lost_until: now + limits.reconnect.patience + limits.command_timeout,
         }
     }
 

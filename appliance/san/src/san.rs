@@ -2,6 +2,7 @@
 
 use crate::inventory::{self, Found};
 use crate::session::Session;
+use crate::transport::Transport;
 use crate::{Counters, Lun, LunInfo, PortalConfig, SanError, Skipped};
 use model::NaaName;
 use tokio::runtime::Handle;
@@ -50,7 +51,8 @@ impl San {
 
     async fn add(&mut self, config: PortalConfig) -> Result<(), SanError> {
         let session = Session::login(config).await?;
-        let (found, mut skipped) = match inventory::take(&session).await {
+        let transport = Transport::Iscsi(session.clone());
+        let (found, mut skipped) = match inventory::take(&transport).await {
             Ok(inventory) => inventory,
             Err(error) => {
                 session.logout().await;
@@ -68,8 +70,8 @@ impl San {
     #[must_use]
     pub fn sessions(&self) -> Vec<SessionInfo> {
         let info = |session: &Session| SessionInfo {
-            portal: session.portal().portal.clone(),
-            target: session.portal().target.clone(),
+            portal: session.place().portal.clone(),
+            target: session.place().target.clone(),
             header_digest: session.agreed().header_digest,
             data_digest: session.agreed().data_digest,
         };

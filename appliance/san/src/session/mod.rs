@@ -9,56 +9,17 @@ mod worker;
 
 use crate::counters::Cells;
 use crate::depth::Permit;
+use crate::job::{Answer, Failure, Job, Mark};
 use crate::link::Link;
+use crate::transport::{Limits, Place};
 use crate::{PortalConfig, SanError};
-use bytes::BytesMut;
-use iscsi::{Agreed, Config, Outcome};
-use scsi::{Cdb, LunId};
+use iscsi::{Agreed, Config};
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use worker::Worker;
 
 /// Orders that may wait before their senders do.
 const QUEUE: usize = 64;
-
-/// A command with everything that comes back with its answer.
-#[derive(Debug)]
-pub(crate) struct Job {
-    pub(crate) lun: LunId,
-    pub(crate) cdb: Cdb,
-    /// As long as the data that is asked for.
-    pub(crate) buffer: BytesMut,
-    /// Another buffer of the same length may come back.
-    pub(crate) exchangeable: bool,
-    pub(crate) cells: Arc<Cells>,
-    pub(crate) permit: Permit,
-}
-
-/// The answer to a job.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) buffer: BytesMut,
-    pub(crate) result: Result<Outcome, Failure>,
-    pub(crate) mark: Mark,
-}
-
-/// Two answers with the same mark saw the same LUN: no login and no unit attention between.
-/// It is set in the order in which the answers came.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Mark {
-    /// Which login of the session; 1 is the first, 0 none.
-    epoch: u64,
-    attentions: u64,
-}
-
-/// Why a job was not answered by its device.
-#[derive(Debug)]
-pub(crate) enum Failure {
-    /// The link was lost while it was in flight; it may be sent again.
-    Lost(SanError),
-    /// It was not sent, and sending it again at once will not help.
-    NotSent(SanError),
-}
 
 #[derive(Debug)]
 enum Order {
@@ -78,8 +39,9 @@ struct Context {
 #[derive(Clone, Debug)]
 pub(crate) struct Session {
     orders: mpsc::Sender<Order>,
-    portal: Arc<PortalConfig>,
     agreed: Arc<Agreed>,
+    place: Arc<Place>,
+    limits: Limits,
 }
 
 impl Session {
@@ -94,11 +56,17 @@ impl Session {
         let (orders, queue) = mpsc::channel(QUEUE);
         let worker = Worker { portal: Arc::clone(&portal), isid, queue, epoch: 1 };
         tokio::spawn(worker.run(link, agreed.clone()));
-        Ok(Self { orders, portal, agreed: Arc::new(agreed) })
+        let place = Place { portal: portal.portal.clone(), target: portal.target.clone() };
+        let limits = portal.limits();
+        Ok(Self { orders, agreed: Arc::new(agreed), place: Arc::new(place), limits })
     }
 
-    pub(crate) fn portal(&self) -> &PortalConfig {
-        &self.portal
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// What was agreed on at the first login.
@@ -125,7 +93,7 @@ impl Session {
     }
 
     pub(crate) fn logged_out(&self) -> SanError {
-        SanError::LoggedOut { target: self.portal.target.clone() }
+        SanError::LoggedOut { target: self.place.target.clone() }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The task that owns a session's link: orders in, bytes both ways, answers out.
 
-use super::{Answer, Context, Failure, Job, Mark, Order, refuse};
+use super::{Context, Order, refuse};
+use crate::job::{Answer, Failure, Job, Mark};
 use crate::link::{Link, session_error};
 use crate::{PortalConfig, SanError};
 use bytes::BytesMut;

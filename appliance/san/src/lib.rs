@@ -40,4 +40,3 @@ pub use lun::{Lun, READ_MAX};
 pub use reader::LunReader;
 pub use san::{San, SessionInfo};
 pub use scsi::LunId;
-pub use transport::{Limits, Place};

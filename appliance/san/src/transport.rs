@@ -18,26 +18,26 @@ pub(crate) enum Transport {
 
 /// What a transport carries at a time, and how long it is waited for.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub(crate) struct Limits {
     /// Commands in flight on one LUN.
-    pub lun_depth: u16,
+    pub(crate) lun_depth: u16,
     /// Bytes of one READ.
-    pub transfer: u32,
+    pub(crate) transfer: u32,
     /// For one command, after which it is aborted.
-    pub command_timeout: Duration,
+    pub(crate) command_timeout: Duration,
     /// How long a LUN that is busy, reserved or in transition is waited for.
-    pub busy_patience: Duration,
+    pub(crate) busy_patience: Duration,
     /// What to do about a lost way.
-    pub reconnect: Reconnect,
+    pub(crate) reconnect: Reconnect,
 }
 
 /// Where a way begins and ends, in words for messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub(crate) struct Place {
     /// `host:port` of an iSCSI portal, or our own port (its kind, host and WWPN).
-    pub portal: String,
+    pub(crate) portal: String,
     /// iSCSI name of the target, or the WWPN of the remote port.
-    pub target: String,
+    pub(crate) target: String,
 }
 
 impl Transport {

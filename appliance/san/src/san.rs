@@ -125,8 +125,8 @@ impl San {
 
     /// Ends all sessions after the commands in flight. Reads begun later fail.
     pub async fn logout(self) {
-        for session in &self.sessions {
-            session.logout().await;
+        for session in self.sessions {
+            Transport::Iscsi(session).logout().await;
         }
     }
 }

@@ -147,7 +147,8 @@ impl Intake {
         let span = i128::from(self.span);
         let mut level = locked.iter().map(|stored| i128::from(stored.bytes) * span).sum::<i128>();
         let (limit, mut at) = (i128::from(usable) * span, 0i128);
-        let mut rate = i128::from(self.bytes());
+        // Not the sum that stops at the largest number: what is taken away must have been added.
+        let mut rate: i128 = self.parts.iter().map(|part| i128::from(part.1)).sum();
         let (mut ends, mut parts) = (locked.iter().peekable(), self.parts.iter().peekable());
         loop {
             if level >= limit {

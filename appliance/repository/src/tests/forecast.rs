@@ -70,6 +70,24 @@ fn locked_after(all: &[Stored], question: &Question, days: i64) -> f64 {
     old as f64 + new.sum::<f64>()
 }
 
+#[test]
+fn more_bytes_than_64_bits_can_count_are_still_counted() {
+    let now = i64::MIN / 2;
+    let stored = |at: i64, until: i64, bytes| Stored {
+        at: RetentionTime(at),
+        bytes,
+        until: RetentionTime(until),
+    };
+    let all = [
+        stored(now - 10, now - 5, u64::MAX),
+        stored(now - 10, now - 4, u64::MAX),
+        stored(i64::MIN, i64::MAX - 1, 1),
+    ];
+    let (now, usable) = (RetentionTime(now), u64::MAX);
+    let question = Question { now, usable, window_days: 1, lock_seconds: None };
+    assert_eq!(forecast(&all, &question).locked_full, None);
+}
+
 proptest! {
     #[test]
     fn locked_data_reaches_the_limit_when_it_says_and_not_before(

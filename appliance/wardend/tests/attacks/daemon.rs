@@ -9,15 +9,22 @@ use format::segment::{Class, SegmentHeader};
 use format::{BLOCK, Place};
 use ledger::event::{ManifestRef, ReachChange};
 use ledger::{NoteSigner, Runs};
-use model::{ChunkId, Consistency, LockMode, RecoveryPointId, RunId, VmIdentity, VmUuid, WallTime};
+use model::{
+    ChunkId, Consistency, ErrorKind, LockMode, RecoveryPointId, RunId, VmIdentity, VmUuid, WallTime,
+};
 use rustix::thread::{Gid, Uid};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use warden::client::Client;
 use warden::frames::Role;
 use warden::storage::Directory;
 use warden::wire::{CommitRequest, LockRequest, Outcome, Reply, Request};
 use warden::{LedgerReader, State, Warden as _, WardenError};
+
+/// How long, and how often, a file that somebody has open is asked for again.
+const BUSY_PATIENCE: Duration = Duration::from_secs(10);
+const BUSY_PAUSE: Duration = Duration::from_millis(5);
 
 /// Runs `what` in a thread that is of `user` and no other for as long as it lives: Linux keeps
 /// users by thread, and the system calls are made for this one alone.
@@ -79,10 +86,19 @@ impl Daemon {
         self.repository.join(format!("segments/{serial:08x}.segment"))
     }
 
-    /// Writes a small segment and has it sealed.
+    /// Writes a small segment and has it sealed. A program that another test starts at the same
+    /// moment has our open files until it has begun: like the product, we ask again.
     pub(crate) fn seal(&self, serial: u32, class: Class) -> Result<Reply, WardenError> {
         std::fs::write(self.open(serial), segment(self.id(), serial, class)).unwrap();
-        self.ask(Request::Seal { volume: 0, serial })
+        let until = Instant::now() + BUSY_PATIENCE;
+        loop {
+            match self.ask(Request::Seal { volume: 0, serial }) {
+                Err(error) if error.kind() == ErrorKind::Busy && Instant::now() < until => {
+                    std::thread::sleep(BUSY_PAUSE);
+                }
+                reply => return reply,
+            }
+        }
     }
 
     /// A point with two segments of its own, `serial` and the one after it.

@@ -78,8 +78,14 @@ pub enum How {
 
 /// Every measurement there is.
 pub const ALL: &[Bench] = &[
-    // Sequential reads of a LUN: 256 KiB, 32 in flight, our initiator against libiscsi's.
-    Bench { name: "san.seq_read.vs_libiscsi", how: How::Alone(san::against_libiscsi) },
+    // Sequential reads of a LUN: 256 KiB, 32 in flight, our initiator against libiscsi's: bytes in
+    // a second, and processor time of the reading process for the same bytes.
+    Bench { name: "san.seq_read.vs_libiscsi", how: How::Alone(san::sequential) },
+    Bench { name: "san.seq_read.cpu_vs_libiscsi", how: How::Alone(san::sequential_cpu) },
+    // Random reads of 4 KiB, 32 in flight.
+    Bench { name: "san.rand_read.vs_libiscsi", how: How::Alone(san::random) },
+    // Our sequential reads with CRC32C over headers and data / without.
+    Bench { name: "san.digests.vs_none", how: How::Alone(san::digests) },
     // A full backup of a disk of 4 GiB into a new repository, theirs / our time.
     Bench { name: "ingest.full.vs_borg", how: How::Rounds(store::INGEST_BORG, store::ingest_borg) },
     Bench {
@@ -197,20 +203,20 @@ fn keep(measurement: &Measurement, results: &Path) -> Result<()> {
     file.write_all(line.as_bytes()).with_context(|| format!("writing {}", results.display()))
 }
 
-/// Measures both sides in turns and returns the medians: ours, the peer's.
+/// Measures both sides in turns, each [`TURNS`] times: ours, the peer's.
 ///
 /// # Errors
 /// When one of them fails.
-pub fn in_turns(
-    mut ours: impl FnMut() -> Result<f64>,
-    mut theirs: impl FnMut() -> Result<f64>,
-) -> Result<(f64, f64)> {
+pub fn in_turns<T>(
+    mut ours: impl FnMut() -> Result<T>,
+    mut theirs: impl FnMut() -> Result<T>,
+) -> Result<(Vec<T>, Vec<T>)> {
     let mut figures = (Vec::new(), Vec::new());
     for _ in 0..TURNS {
         figures.0.push(ours()?);
         figures.1.push(theirs()?);
     }
-    Ok((median(figures.0), median(figures.1)))
+    Ok(figures)
 }
 
 fn median(mut figures: Vec<f64>) -> f64 {
@@ -249,9 +255,10 @@ mod tests {
         let order = std::cell::RefCell::new(String::new());
         let turn = |who: char| {
             order.borrow_mut().push(who);
-            Ok(f64::from(u32::from(who)))
+            Ok(who)
         };
-        in_turns(|| turn('a'), || turn('b')).unwrap();
+        let (ours, theirs) = in_turns(|| turn('a'), || turn('b')).unwrap();
+        assert_eq!((ours.len(), theirs.len()), (TURNS, TURNS));
         assert_eq!(order.into_inner(), "ab".repeat(TURNS));
     }
 

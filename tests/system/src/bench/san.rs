@@ -1,46 +1,157 @@
-//! Sequential reads of a LUN: our initiator against libiscsi, on one and the same target.
+//! Reads of a LUN: our initiator against libiscsi, on one and the same target.
+//!
+//! Both are looked at from outside, as whole processes: what they say they read, and the processor
+//! time that the kernel counts for them.
 
-use super::goal::Sides;
-use super::{Measurement, example, in_turns, peer};
+use super::goal::{Goal, Sides};
+use super::timed::{self, Figure};
+use super::{Measurement, example, in_turns, median, peer};
 use anyhow::{Context as _, Result};
 use lab::datastore::NAA;
-use lab::place::{fresh_directory, program, sparse_file};
-use lab::process::run;
+use lab::place::{FreshDirectory, fresh_directory, program, sparse_file};
 use lab::tgt::{LunSpec, TARGET, Tgt, TgtSpec};
 use std::os::unix::fs::FileExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Fits into the page cache: the target's disk is not what is measured.
 const LUN_BYTES: u64 = 1 << 30;
-const BLOCK: u64 = 256 << 10;
 const DEPTH: u64 = 32;
 const SECONDS: u64 = 4;
+
+/// What is read, and how.
+#[derive(Clone, Copy)]
+struct Load {
+    block: u64,
+    random: bool,
+    digests: bool,
+}
+
+const SEQUENTIAL: Load = Load { block: 256 << 10, random: false, digests: false };
+const RANDOM: Load = Load { block: 4 << 10, random: true, digests: false };
+const DIGESTS: Load = Load { digests: true, ..SEQUENTIAL };
+
+/// What came of it.
+#[derive(Clone, Copy)]
+struct Rate {
+    mib_per_s: f64,
+    cpu_s_per_gib: f64,
+}
+
+impl Rate {
+    fn of(figure: &Figure, mib_per_s: f64) -> Self {
+        let gib = mib_per_s * SECONDS as f64 / 1024.0;
+        Self { mib_per_s, cpu_s_per_gib: figure.cpu_seconds / gib }
+    }
+}
+
+/// A target with one cached LUN, and the programs that read it.
+struct Stand {
+    tgt: Tgt,
+    ours: PathBuf,
+    perf: PathBuf,
+    _directory: FreshDirectory,
+}
+
+impl Stand {
+    fn new() -> Result<Self> {
+        let directory = fresh_directory()?;
+        let image = directory.path().join("lun.img");
+        fill(&image)?;
+        let lun = LunSpec { number: 1, image, naa: NAA.to_owned() };
+        let tgt = Tgt::start(directory.path(), TgtSpec { chap: None, luns: vec![lun] })?;
+        let (ours, perf) = (example("san-bench")?, program("iscsi-perf", "libiscsi-bin")?);
+        Ok(Self { tgt, ours, perf, _directory: directory })
+    }
+
+    fn ours(&self, load: Load) -> Result<Rate> {
+        let figures = [SECONDS, load.block, DEPTH].map(|figure| figure.to_string());
+        let mut command = Command::new(&self.ours);
+        command.args([&self.tgt.portal(), TARGET, "1"]).args(figures);
+        command.args(load.random.then_some("random")).args(load.digests.then_some("digests"));
+        let figure = timed::reading(&mut command)?;
+        let mib_per_s = figure.number("mib_per_s")?;
+        Ok(Rate::of(&figure, mib_per_s))
+    }
+
+    /// iscsi-perf counts requests per second; what it calls MB/s is rounded.
+    fn peer(&self, load: Load) -> Result<Rate> {
+        let figures = [
+            ["-m".to_owned(), DEPTH.to_string()],
+            ["-b".to_owned(), (load.block / 512).to_string()],
+            ["-t".to_owned(), SECONDS.to_string()],
+        ];
+        let mut command = Command::new(&self.perf);
+        command.args(figures.concat()).args(load.random.then_some("-r"));
+        let figure = timed::reading(command.arg(self.tgt.libiscsi_url(1)))?;
+        let said = String::from_utf8_lossy(&figure.said).into_owned();
+        let requests = average(&said).with_context(|| format!("iscsi-perf said {said:?}"))?;
+        Ok(Rate::of(&figure, requests * load.block as f64 / f64::from(1 << 20)))
+    }
+}
+
+fn middle(rates: &[Rate]) -> Rate {
+    Rate {
+        mib_per_s: median(rates.iter().map(|rate| rate.mib_per_s).collect()),
+        cpu_s_per_gib: median(rates.iter().map(|rate| rate.cpu_s_per_gib).collect()),
+    }
+}
+
+fn against_libiscsi(load: Load) -> Result<(Rate, Rate, Measurement)> {
+    let stand = Stand::new()?;
+    let (ours, theirs) = in_turns(|| stand.ours(load), || stand.peer(load))?;
+    let (ours, theirs) = (middle(&ours), middle(&theirs));
+    let (kib, order) = (load.block >> 10, if load.random { "random" } else { "sequential" });
+    let note = format!("{kib} KiB {order}, {DEPTH} in flight, no digests, tgtd on loopback");
+    let peer = peer("libiscsi-bin")?;
+    Ok((ours, theirs, Measurement { unit: "ratio", peer, note, ..Measurement::default() }))
+}
+
+fn rates(ours: Rate, theirs: Rate, goal: Goal, about: Measurement) -> Measurement {
+    let (ours, theirs) = (ours.mib_per_s, theirs.mib_per_s);
+    let sides = Some(Sides { ours, theirs, unit: "MiB/s" });
+    Measurement { value: ours / theirs, sides, goal: Some(goal), ..about }
+}
 
 /// `san.seq_read.vs_libiscsi`
 ///
 /// # Errors
 /// When tgtd or one of the two programs is missing or fails.
-pub fn against_libiscsi() -> Result<Measurement> {
-    let directory = fresh_directory()?;
-    let image = directory.path().join("lun.img");
-    fill(&image)?;
-    let lun = LunSpec { number: 1, image, naa: NAA.to_owned() };
-    let tgt = Tgt::start(directory.path(), TgtSpec { chap: None, luns: vec![lun] })?;
-    let perf = program("iscsi-perf", "libiscsi-bin")?;
-    let ours = example("san-bench")?;
-    let (mine, theirs) = in_turns(|| our_rate(&ours, &tgt), || peer_rate(&perf, &tgt))?;
-    Ok(Measurement {
-        value: mine / theirs,
-        unit: "ratio",
-        peer: peer("libiscsi-bin")?,
-        note: format!(
-            "{} KiB, {DEPTH} in flight, no digests, tgtd on loopback from memory",
-            BLOCK >> 10
-        ),
-        sides: Some(Sides { ours: mine, theirs, unit: "MiB/s" }),
-        ..Measurement::default()
-    })
+pub fn sequential() -> Result<Measurement> {
+    let (ours, theirs, about) = against_libiscsi(SEQUENTIAL)?;
+    Ok(rates(ours, theirs, Goal::AtLeast(1.3), about))
+}
+
+/// `san.seq_read.cpu_vs_libiscsi`
+///
+/// # Errors
+/// As [`sequential`].
+pub fn sequential_cpu() -> Result<Measurement> {
+    let (ours, theirs, about) = against_libiscsi(SEQUENTIAL)?;
+    let (ours, theirs) = (ours.cpu_s_per_gib, theirs.cpu_s_per_gib);
+    let sides = Some(Sides { ours, theirs, unit: "s/GiB" });
+    Ok(Measurement { value: ours / theirs, sides, goal: Some(Goal::AtMost(0.7)), ..about })
+}
+
+/// `san.rand_read.vs_libiscsi`
+///
+/// # Errors
+/// As [`sequential`].
+pub fn random() -> Result<Measurement> {
+    let (ours, theirs, about) = against_libiscsi(RANDOM)?;
+    Ok(rates(ours, theirs, Goal::AtLeast(1.0), about))
+}
+
+/// `san.digests.vs_none`
+///
+/// # Errors
+/// As [`sequential`].
+pub fn digests() -> Result<Measurement> {
+    let stand = Stand::new()?;
+    let (with, without) = in_turns(|| stand.ours(DIGESTS), || stand.ours(SEQUENTIAL))?;
+    let note = "256 KiB sequential, CRC32C over headers and data against none".to_owned();
+    let about = Measurement { unit: "ratio", peer: peer("tgt")?, note, ..Measurement::default() };
+    Ok(rates(middle(&with), middle(&without), Goal::AtLeast(0.85), about))
 }
 
 /// Bytes that neither side could take for a hole, and that lie in memory afterwards.
@@ -55,26 +166,6 @@ fn fill(image: &Path) -> Result<()> {
         file.write_all_at(&piece, number << 20)?;
     }
     Ok(())
-}
-
-fn our_rate(program: &Path, tgt: &Tgt) -> Result<f64> {
-    let figures = [SECONDS, BLOCK, DEPTH].map(|figure| figure.to_string());
-    let output = run(Command::new(program).args([&tgt.portal(), TARGET, "1"]).args(figures))?;
-    let said: serde_json::Value = serde_json::from_slice(&output)?;
-    said["mib_per_s"].as_f64().context("san-bench says mib_per_s")
-}
-
-/// iscsi-perf counts requests per second; what it calls MB/s is rounded.
-fn peer_rate(program: &Path, tgt: &Tgt) -> Result<f64> {
-    let figures = [
-        ["-m".to_owned(), DEPTH.to_string()],
-        ["-b".to_owned(), (BLOCK / 512).to_string()],
-        ["-t".to_owned(), SECONDS.to_string()],
-    ];
-    let output = run(Command::new(program).args(figures.concat()).arg(tgt.libiscsi_url(1)))?;
-    let said = String::from_utf8_lossy(&output).into_owned();
-    let requests = average(&said).with_context(|| format!("iscsi-perf said {said:?}"))?;
-    Ok(requests * BLOCK as f64 / f64::from(1 << 20))
 }
 
 /// The figure behind the last `iops average`.

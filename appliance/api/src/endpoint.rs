@@ -16,6 +16,7 @@ use crate::point::{
 use crate::run::{Run, RunRequest, RunsStarted};
 use crate::status::Status;
 use crate::vm::VmSummary;
+use crate::volume::{KeyEpoch, VolumeRequest, Volumes};
 use serde::{Deserialize, Serialize};
 
 /// HTTP methods in use.
@@ -192,6 +193,12 @@ endpoints! {
     PreviewExpiry: Get "/repository/expiry", Nothing, Nothing => 200 ExpiryPreview;
     /// When the repository is full.
     GetForecast: Get "/repository/forecast", ForecastQuery, Nothing => 200 Forecast;
+    /// The disks and arrays of the repository.
+    ListVolumes: Get "/repository/volumes", Nothing, Nothing => 200 Volumes;
+    /// Takes a disk into the repository.
+    AddVolume: Post "/repository/volumes", Nothing, VolumeRequest => 200 Volumes;
+    /// Makes the next data key of an encrypted repository.
+    RotateKey: Post "/repository/keys", Nothing, Nothing => 200 KeyEpoch;
     /// The signed head of the ledger.
     GetLedgerHead: Get "/ledger/head", Nothing, Nothing => 200 LedgerHead;
     /// Leaves of the ledger, in order.

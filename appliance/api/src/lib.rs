@@ -12,6 +12,7 @@
 //! | [`run`] | runs, their progress and results |
 //! | [`point`] | recovery points, their disks, locks and files |
 //! | [`maintenance`] | scrub, expiry, compaction, the forecast |
+//! | [`volume`] | the repository's disks, its data keys |
 //! | [`ledger`] | the record: head, leaves, proofs |
 //! | [`status`] | how the appliance fares |
 //! | [`problem`] | RFC 9457 problem details |
@@ -32,6 +33,7 @@ pub mod run;
 pub mod status;
 pub mod text;
 pub mod vm;
+pub mod volume;
 
 pub use endpoint::{ENDPOINTS, Endpoint, EndpointInfo, Method, Nothing, Raw};
 pub use ledger::{
@@ -58,3 +60,4 @@ pub use status::{
     VcenterStatus, WardenStatus,
 };
 pub use vm::{Cbt, DiskTransport, PowerState, VmDisk, VmRef, VmSummary};
+pub use volume::{KeyEpoch, Volume, VolumeRequest, VolumeState, Volumes};

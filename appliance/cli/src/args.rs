@@ -205,6 +205,27 @@ pub(crate) enum Repository {
     },
     /// Put together what is still needed of mostly dead segments, so that their space comes back
     Compact,
+    /// The disks and arrays that the repository lies on
+    #[command(subcommand)]
+    Volume(Volume),
+    /// Encrypt what is stored from now on with a new data key; what is stored does not change
+    RotateKey,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Volume {
+    /// List them, and what the loss of each would take
+    List,
+    /// Take another disk into the repository, for good
+    ///
+    /// Mount it at volumes/NUMBER in the repository's directory first, and start holdfastd again
+    /// afterwards. A recovery point lies wholly on one volume, so a lost disk loses its own points
+    /// only.
+    Add {
+        /// Its number
+        #[arg(value_name = "NUMBER", value_parser = clap::value_parser!(u8).range(1..))]
+        number: u8,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -2,7 +2,7 @@
 //! `cargo run -p console --example demo-engine -- 127.0.0.1:8080`.
 #![allow(clippy::print_stdout)]
 
-#[path = "../tests/engine/mod.rs"]
+#[path = "../tests/http/engine/mod.rs"]
 mod engine;
 
 use console::{Engine, Secret, serve};

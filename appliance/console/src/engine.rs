@@ -2,10 +2,10 @@
 
 use api::{
     ConsistencyQuery, DataRanges, DataRangesQuery, DeletionPreview, ExpiryPreview, Forecast,
-    ForecastQuery, HoldRequest, InclusionQuery, Leaves, LeavesQuery, LedgerHead, LockExtension,
-    LockTightening, LockView, MaintenanceRequest, MaintenanceRun, Page, PageQuery, PointDetail,
-    PointQuery, PointSummary, Problem, Proof, Protection, Run, RunRequest, RunsStarted, Status,
-    VmSummary,
+    ForecastQuery, HoldRequest, InclusionQuery, KeyEpoch, Leaves, LeavesQuery, LedgerHead,
+    LockExtension, LockTightening, LockView, MaintenanceRequest, MaintenanceRun, Page, PageQuery,
+    PointDetail, PointQuery, PointSummary, Problem, Proof, Protection, Run, RunRequest,
+    RunsStarted, Status, VmSummary, VolumeRequest, Volumes,
 };
 use bytes::Bytes;
 use model::{DiskRange, ErrorKind, RecoveryPointId, RunId};
@@ -96,6 +96,18 @@ pub trait Engine: Send + Sync + 'static {
     /// When the repository is full.
     fn forecast(&self, query: ForecastQuery)
     -> impl Future<Output = EngineResult<Forecast>> + Send;
+
+    /// The disks and arrays of the repository.
+    fn volumes(&self) -> impl Future<Output = EngineResult<Volumes>> + Send;
+
+    /// Takes a disk into the repository.
+    fn add_volume(
+        &self,
+        request: VolumeRequest,
+    ) -> impl Future<Output = EngineResult<Volumes>> + Send;
+
+    /// Makes the next data key.
+    fn rotate_key(&self) -> impl Future<Output = EngineResult<KeyEpoch>> + Send;
 
     /// The signed head of the ledger.
     fn ledger_head(&self) -> impl Future<Output = EngineResult<LedgerHead>> + Send;

@@ -6,10 +6,10 @@ use crate::engine::{Engine, EngineResult};
 use crate::secret::Secret;
 use crate::{assets, auth, stream};
 use api::endpoint::{
-    DeletePoint, ExtendLock, GetDataRanges, GetDisk, GetFile, GetForecast, GetLedgerHead,
-    GetMaintenance, GetPoint, GetRun, GetStatus, HoldPoint, ListLeaves, ListPoints, ListRuns,
-    ListVms, PreviewDeletion, PreviewExpiry, ProveConsistency, ProveInclusion, StartMaintenance,
-    StartRuns, TightenLock, VerifyPoint,
+    AddVolume, DeletePoint, ExtendLock, GetDataRanges, GetDisk, GetFile, GetForecast,
+    GetLedgerHead, GetMaintenance, GetPoint, GetRun, GetStatus, HoldPoint, ListLeaves, ListPoints,
+    ListRuns, ListVms, ListVolumes, PreviewDeletion, PreviewExpiry, ProveConsistency,
+    ProveInclusion, RotateKey, StartMaintenance, StartRuns, TightenLock, VerifyPoint,
 };
 use api::{Endpoint, EndpointInfo, Method, Nothing, Problem};
 use axum::Router;
@@ -85,6 +85,11 @@ fn endpoints<E: Engine>(limits: BodyLimits) -> Routes<E> {
             GetForecast,
             |engine: Arc<E>, call| async move { Ok(engine.forecast(call.query).await?) },
         )
+        .json(ListVolumes, |engine: Arc<E>, _| async move { Ok(engine.volumes().await?) })
+        .json(AddVolume, |engine: Arc<E>, call| async move {
+            Ok(engine.add_volume(call.request).await?)
+        })
+        .json(RotateKey, |engine: Arc<E>, _| async move { Ok(engine.rotate_key().await?) })
         .json(GetLedgerHead, |engine: Arc<E>, _| async move { Ok(engine.ledger_head().await?) })
         .json(
             ListLeaves,
@@ -207,10 +212,10 @@ mod tests {
     use crate::{Blob, Chunks, EngineError};
     use api::{
         ConsistencyQuery, DataRanges, DataRangesQuery, DeletionPreview, ENDPOINTS, ExpiryPreview,
-        Forecast, ForecastQuery, HoldRequest, InclusionQuery, Leaves, LeavesQuery, LedgerHead,
-        LockExtension, LockTightening, MaintenanceRequest, MaintenanceRun, Page, PageQuery,
-        PointDetail, PointQuery, PointSummary, Proof, Protection, Run, RunRequest, RunsStarted,
-        Status, VmSummary,
+        Forecast, ForecastQuery, HoldRequest, InclusionQuery, KeyEpoch, Leaves, LeavesQuery,
+        LedgerHead, LockExtension, LockTightening, MaintenanceRequest, MaintenanceRun, Page,
+        PageQuery, PointDetail, PointQuery, PointSummary, Proof, Protection, Run, RunRequest,
+        RunsStarted, Status, VmSummary, VolumeRequest, Volumes,
     };
     use model::{DiskRange, ErrorKind, RecoveryPointId, RunId};
 
@@ -248,6 +253,9 @@ mod tests {
         maintenance(u64) -> MaintenanceRun;
         preview_expiry() -> ExpiryPreview;
         forecast(ForecastQuery) -> Forecast;
+        volumes() -> Volumes;
+        add_volume(VolumeRequest) -> Volumes;
+        rotate_key() -> KeyEpoch;
         ledger_head() -> LedgerHead;
         leaves(LeavesQuery) -> Leaves;
         prove_inclusion(InclusionQuery) -> Proof;

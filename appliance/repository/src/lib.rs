@@ -102,4 +102,5 @@ pub use repo::{Repository, Stats};
 pub use report::{Damage, Progress, VerifyReport};
 pub use retention::Verdict;
 pub use scrub::{ScrubProgress, ScrubReport};
+pub use volumes::{VolumeState, VolumeView};
 pub use warden::state::Verified;

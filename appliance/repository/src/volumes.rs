@@ -3,14 +3,16 @@
 //! A volume is another disk or array. What a point adds lies on one volume and refers to nothing
 //! on another, so a lost disk loses its own points and no other.
 
-use crate::StoreError;
-use crate::core::Core;
+use crate::core::{Core, locked};
+use crate::{Repository, StoreError};
 use format::header::RepositoryId;
 use format::keys::KEY_FILE_BYTES;
 use format::volume::VolumeHeader;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use warden::layout;
 use warden::storage::{Storage, read_all};
+use warden::wire::Request;
 
 /// Which volumes can be used.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -59,6 +61,70 @@ pub(crate) fn is_there(
     Err(damaged(format::FormatError::Corrupt { what: "volume header", problem }))
 }
 
+/// How a volume stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VolumeState {
+    /// It is where it belongs, with so many free bytes; `None`: it does not answer any more.
+    Present(Option<u64>),
+    /// Nothing of it was mounted where it belongs when the repository was opened.
+    Missing,
+    /// It was added since, and is used after the next opening.
+    Added,
+}
+
+/// A volume as it is now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VolumeView {
+    /// 0 is the repository's own directory; others are mounted at `volumes/<number>`.
+    pub number: u8,
+    /// How it stands.
+    pub state: VolumeState,
+    /// Sealed segments that are there.
+    pub segments: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Points whose data lies here: those that its loss would take.
+    pub points: u64,
+}
+
+impl Repository {
+    /// The volumes by number, those that are away too.
+    #[must_use]
+    pub fn volumes(&self) -> Vec<VolumeView> {
+        let core = &self.inner.core;
+        let catalog = locked(&core.catalog);
+        let numbers: BTreeSet<u8> = catalog.state.volumes().iter().copied().chain([0]).collect();
+        let view = |number| VolumeView {
+            number,
+            state: core.volume_state(number),
+            segments: 0,
+            bytes: 0,
+            points: 0,
+        };
+        let mut views: BTreeMap<u8, VolumeView> =
+            numbers.into_iter().map(|number| (number, view(number))).collect();
+        for held in catalog.files.values() {
+            if let Some(view) = views.get_mut(&held.volume) {
+                view.segments += 1;
+                view.bytes += held.bytes;
+            }
+        }
+        for (id, _) in catalog.state.points() {
+            let volume = catalog.volume_of(id).ok();
+            if let Some(view) = volume.and_then(|volume| views.get_mut(&volume)) {
+                view.points += 1;
+            }
+        }
+        views.into_values().collect()
+    }
+
+    /// Takes another disk into the repository, for good. It must be mounted at `volumes/<number>`.
+    /// It is used from the next opening on: before, the daemon has no right to write there.
+    pub fn add_volume(&self, number: u8) -> Result<(), StoreError> {
+        self.inner.core.ask(Request::AddVolume { number }).map(drop)
+    }
+}
+
 impl Core {
     /// The volume for a point that builds on nothing: `usual` if it has room, else the one with
     /// the most free space. One that cannot be asked is none.
@@ -88,6 +154,16 @@ impl Core {
                 None
             }
         })
+    }
+
+    fn volume_state(&self, number: u8) -> VolumeState {
+        if self.volumes.present.contains(&number) {
+            VolumeState::Present(self.free(number).ok())
+        } else if self.volumes.missing.contains(&number) {
+            VolumeState::Missing
+        } else {
+            VolumeState::Added
+        }
     }
 
     /// Free bytes of a volume.

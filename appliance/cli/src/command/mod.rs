@@ -9,8 +9,9 @@ mod repository;
 mod run;
 mod status;
 mod vm;
+mod volume;
 
-use crate::args::{Args, Backup, Command, Ledger, Lock, Point, Repository, Run, Vm};
+use crate::args::{Args, Backup, Command, Ledger, Lock, Point, Repository, Run, Vm, Volume};
 use crate::client::Client;
 use crate::error::Error;
 use crate::output::{Outcome, Show};
@@ -69,6 +70,9 @@ fn repository_command(client: &Client, show: Show, command: &Repository) -> Resu
         Repository::Scrub { all: true } => MaintenanceTask::ScrubAll,
         Repository::Scrub { .. } => MaintenanceTask::Scrub,
         Repository::Compact => MaintenanceTask::Compact,
+        Repository::Volume(Volume::List) => return volume::list(client),
+        Repository::Volume(Volume::Add { number }) => return volume::add(client, *number),
+        Repository::RotateKey => return volume::rotate_key(client),
     };
     repository::run(client, show, task)
 }

@@ -8,6 +8,7 @@ mod record;
 mod runs;
 mod status;
 mod vms;
+mod volumes;
 
 use crate::config::Config;
 use crate::maintenance::Maintenance;
@@ -16,9 +17,10 @@ use crate::wire::fabric::Sessions;
 use crate::wire::hypervisor::Vcenter;
 use api::{
     ConsistencyQuery, DataRanges, DataRangesQuery, DeletionPreview, ExpiryPreview, Forecast,
-    ForecastQuery, HoldRequest, InclusionQuery, Leaves, LeavesQuery, LedgerHead, LockExtension,
-    LockTightening, MaintenanceRequest, MaintenanceRun, Page, PageQuery, PointDetail, PointQuery,
-    PointSummary, Proof, Protection, Run, RunRequest, RunsStarted, Status, VmSummary,
+    ForecastQuery, HoldRequest, InclusionQuery, KeyEpoch, Leaves, LeavesQuery, LedgerHead,
+    LockExtension, LockTightening, MaintenanceRequest, MaintenanceRun, Page, PageQuery,
+    PointDetail, PointQuery, PointSummary, Proof, Protection, Run, RunRequest, RunsStarted, Status,
+    VmSummary, VolumeRequest, Volumes,
 };
 use console::{Blob, Chunks, Engine, EngineError, EngineResult};
 use jobs::ports::PortError;
@@ -140,6 +142,21 @@ impl Engine for Appliance {
     async fn forecast(&self, query: ForecastQuery) -> EngineResult<Forecast> {
         let repository = self.repository.clone();
         blocking(move || care::forecast(&repository, query)).await
+    }
+
+    async fn volumes(&self) -> EngineResult<Volumes> {
+        let repository = self.repository.clone();
+        blocking(move || Ok(volumes::list(&repository))).await
+    }
+
+    async fn add_volume(&self, request: VolumeRequest) -> EngineResult<Volumes> {
+        let repository = self.repository.clone();
+        blocking(move || volumes::add(&repository, request)).await
+    }
+
+    async fn rotate_key(&self) -> EngineResult<KeyEpoch> {
+        let repository = self.repository.clone();
+        blocking(move || volumes::rotate_key(&repository)).await
     }
 
     async fn ledger_head(&self) -> EngineResult<LedgerHead> {

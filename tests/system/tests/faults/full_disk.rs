@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// A small file system of its own; unmounted when dropped.
-struct Small(PathBuf);
+pub struct Small(pub PathBuf);
 
 impl Small {
-    fn mount(path: &Path, mib: u64) -> Option<Self> {
+    pub fn mount(path: &Path, mib: u64) -> Option<Self> {
         std::fs::create_dir_all(path).unwrap();
         let size = format!("size={mib}m");
         let mount = Command::new("mount")

@@ -18,3 +18,4 @@ mod rot;
 mod site;
 mod two_users;
 mod vcenter;
+mod volumes;

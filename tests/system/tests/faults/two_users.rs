@@ -16,6 +16,14 @@ pub struct Two {
 
 /// `None`, and said so, when this machine or user cannot.
 pub fn start(test: &str) -> Option<Two> {
+    start_with(test, |_, _| true)
+}
+
+/// As `start`, in a place that `change` prepares; it says why if it cannot.
+pub fn start_with(
+    test: &str,
+    change: impl FnOnce(&Path, &mut lab::DaemonConfig) -> bool,
+) -> Option<Two> {
     let vms = vec![VmSpec { name: VM.into(), disks: vec![guest(96)] }];
     let spec = LabSpec { lun_bytes: 2 << 30, layout: Layout::Fragmented, vms };
     let lab = Lab::start(&spec).unwrap();
@@ -25,6 +33,9 @@ pub fn start(test: &str) -> Option<Two> {
     }
     let mut config = lab.daemon_config().unwrap();
     config.repository.reserve_mib = Some(64);
+    if !change(lab.directory(), &mut config) {
+        return None;
+    }
     let warden = Warden::start(lab.directory(), &mut config).unwrap();
     let daemon = Daemon::start(lab.directory(), config).unwrap();
     Some(Two { site: Site { daemon, lab }, warden })

@@ -1,9 +1,8 @@
 //! What a daemon asks for that was taken over, in ways that no honest one would.
 
-#![allow(clippy::unwrap_used)] // a test may
-
-mod support;
-
+use crate::support::{
+    World, key_file, locked, officer, only, reclaim, refusal, runs, segment, workload,
+};
 use base64::Engine as _;
 use fakes::disk::Sim;
 use format::parity::ParityWriter;
@@ -13,7 +12,6 @@ use ledger::event::{LockBounds, PointText, Right, Segment};
 use ledger::{Event, Leaf, Runs};
 use model::{LockMode, RetentionTime};
 use std::sync::Arc;
-use support::{World, key_file, locked, officer, only, reclaim, refusal, runs, segment, workload};
 use warden::storage;
 use warden::wire::{Evidence, OfficerAction, OfficerRequest, Outcome, Request};
 use warden::{Caller, Keeper, State};
@@ -44,16 +42,16 @@ fn before_the_first_commit_officers_and_bounds_need_signatures_too() {
     let twice = world.signed(enrol("eve", key("ann")), &["ann", "bob"]).unwrap();
     let error = world.ask(twice).unwrap_err();
     assert!(error.to_string().contains("the key of ann"), "{error}");
-    let mut creation = support::creation();
+    let mut creation = crate::support::creation();
     creation.officers[1].key = creation.officers[0].key;
-    let (disk, config) = (Sim::default(), support::config(&world.witness.copy()));
+    let (disk, config) = (Sim::default(), crate::support::config(&world.witness.copy()));
     let made = Keeper::create(Arc::new(disk), &creation, config, world.reading()).map(drop);
     assert!(made.unwrap_err().to_string().contains("same key"));
     // Without any officer the console brings in the first two, and nobody else does.
-    let mut creation = support::creation();
+    let mut creation = crate::support::creation();
     creation.officers.clear();
     let mut empty = World::new(Sim::default());
-    let config = support::config(&empty.witness);
+    let config = crate::support::config(&empty.witness);
     let (keeper, _) = Keeper::create(empty.storage(), &creation, config, empty.reading()).unwrap();
     empty.keeper = Some(keeper);
     for name in ["ann", "bob"] {
@@ -121,7 +119,7 @@ fn whether_a_leaf_can_be_taken_is_known_before_it_is_written() {
     let mut world = World::new(Sim::default());
     workload(&mut world).unwrap();
     let bytes = storage::read_all(&world.disk, "ledger/leaves", 1 << 24).unwrap();
-    let mut frames = ledger::Frames::new(support::ID);
+    let mut frames = ledger::Frames::new(crate::support::ID);
     frames.push(&bytes);
     let mut leaves = Vec::new();
     while let Some(leaf) = frames.next_leaf().unwrap() {
@@ -152,7 +150,7 @@ fn whether_a_leaf_can_be_taken_is_known_before_it_is_written() {
 }
 
 fn broken(leaves: &[Leaf]) -> Vec<Event> {
-    let (point, none) = (PointText(support::point(90)), Runs::new);
+    let (point, none) = (PointText(crate::support::point(90)), Runs::new);
     let zero: Runs = [0, 1].into_iter().collect();
     let mut events = vec![
         Event::Delete { points: vec![point], segments: none(), keys: vec![] },
@@ -164,8 +162,8 @@ fn broken(leaves: &[Leaf]) -> Vec<Event> {
         Event::Volume { number: 0 },
         Event::Key { epoch: 9, hash: "no hash".into() },
         Event::Signer { key: "nobody".into() },
-        Event::Extend { point: support::point(1), until: RetentionTime(1) },
-        Event::Hold { point: support::point(90), matter: "m".into() },
+        Event::Extend { point: crate::support::point(1), until: RetentionTime(1) },
+        Event::Hold { point: crate::support::point(90), matter: "m".into() },
     ];
     for leaf in leaves {
         match leaf.event.clone() {
@@ -176,7 +174,7 @@ fn broken(leaves: &[Leaf]) -> Vec<Event> {
             }
             Event::Commit(commit) => {
                 let mut far = *commit;
-                far.point = support::point(91);
+                far.point = crate::support::point(91);
                 far.reach.add = runs(&[1, 700]);
                 events.push(Event::Commit(Box::new(far)));
             }
@@ -232,14 +230,16 @@ fn the_daemon_drives_out_no_challenge_of_the_console() {
     for _ in 0..100 {
         world.challenge().unwrap();
     }
-    let action =
-        OfficerAction::ReleaseHold { point: PointText(support::point(1)), matter: "m".into() };
-    let text = warden::officer_text(&support::ID, &challenge, &action);
+    let action = OfficerAction::ReleaseHold {
+        point: PointText(crate::support::point(1)),
+        matter: "m".into(),
+    };
+    let text = warden::officer_text(&crate::support::ID, &challenge, &action);
     let signature = hex::encode(officer("ann").sign_bytes(text.as_bytes()));
     let signatures = vec![("ann".to_owned(), signature)];
     let request = OfficerRequest { action, challenge, signatures };
     world.ask_as(Caller::Console, Request::Officer(Box::new(request))).unwrap();
-    assert_eq!(world.state.retention().matters(support::point(1)).count(), 0);
+    assert_eq!(world.state.retention().matters(crate::support::point(1)).count(), 0);
 }
 
 #[test]

@@ -1,17 +1,13 @@
 //! Power cuts after every operation of a workload that makes every kind of leaf: the next start
 //! needs no hand, everything that was promised holds, and work goes on.
 
-#![allow(clippy::unwrap_used)] // a test may
-
-mod support;
-
+use crate::support::{World, runs, workload};
 use fakes::disk::{Random, Sim};
 use format::segment::Class;
 use ledger::Runs;
 use ledger::event::ReachChange;
 use model::{ErrorKind, LockMode};
 use std::sync::Arc;
-use support::{World, runs, workload};
 use warden::wire::Request;
 use warden::{LedgerReader, State, WardenError};
 
@@ -22,7 +18,7 @@ fn next_world(before: &World, disk: Sim) -> World {
     world.wall = before.wall + 1;
     world.promises = before.promises.clone();
     world.state = State::new();
-    world.reader = LedgerReader::open(Arc::new(world.disk.clone()), support::ID);
+    world.reader = LedgerReader::open(Arc::new(world.disk.clone()), crate::support::ID);
     world
 }
 

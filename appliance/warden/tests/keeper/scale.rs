@@ -1,10 +1,7 @@
 //! Size: 100,000 points that reach 500 segments each are replayed in seconds, and what a deletion
 //! would free is told at once.
 
-#![allow(clippy::unwrap_used)] // a test may
-
-mod support;
-
+use crate::support::ID;
 use ledger::event::{Commit, LockBounds, ManifestRef, ReachChange, Segment};
 use ledger::{Batch, Event, Leaf, NoteSigner, Runs, Tree, origin};
 use model::{
@@ -14,7 +11,6 @@ use model::{
 use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Instant;
-use support::ID;
 use warden::storage::Directory;
 use warden::{LedgerReader, State};
 
@@ -68,7 +64,7 @@ fn commit(vm: u32, number: u32) -> Event {
 }
 
 fn events() -> impl Iterator<Item = Event> {
-    let signer = NoteSigner::new(&origin(&ID), &support::SIGNER).unwrap();
+    let signer = NoteSigner::new(&origin(&ID), &crate::support::SIGNER).unwrap();
     let created = Event::Created {
         repository: hex::encode(ID),
         chunk_size: 1 << 20,

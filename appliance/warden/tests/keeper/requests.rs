@@ -1,9 +1,9 @@
 //! Single requests: what is refused and how, what repeating does, hostile segments, full disks.
 
-#![allow(clippy::unwrap_used)] // a test may
-
-mod support;
-
+use crate::support::{
+    World, key_file, locked, officer, only, point, reclaim, refusal, runs, segment, segment_of,
+    size, tick, workload,
+};
 use base64::Engine as _;
 use fakes::disk::Sim;
 use format::segment::Class;
@@ -11,10 +11,6 @@ use ledger::Runs;
 use ledger::event::{LockBounds, PointText, ReachChange, Right};
 use model::{ErrorKind, LockMode};
 use retention::{Refusal, Verdict};
-use support::{
-    World, key_file, locked, officer, only, point, reclaim, refusal, runs, segment, segment_of,
-    size, tick, workload,
-};
 use warden::storage::{self, Storage};
 use warden::wire::{Evidence, OfficerAction, OfficerRequest, Outcome, Removed, Request};
 use warden::{Caller, WardenError};
@@ -106,7 +102,7 @@ fn a_segment_is_sealed_again_only_while_it_is_an_orphan_and_unchanged() {
     let again = world.ask(Request::Seal { volume: 0, serial: 7 }).unwrap().outcome;
     let Outcome::Sealed(again) = again else { panic!("{again:?}") };
     assert_eq!((again.cohort, again.class, again.epoch), (3, Class::Data, 0));
-    world.write(0, 7, &segment_of(support::ID, 7, Class::Data, 0, 99)).unwrap();
+    world.write(0, 7, &segment_of(crate::support::ID, 7, Class::Data, 0, 99)).unwrap();
     assert!(world.ask(Request::Seal { volume: 0, serial: 7 }).is_err(), "a second content");
     let kept = storage::read_all(&world.disk, "segments/00000007.segment", 1 << 20).unwrap();
     assert_eq!(kept, segment(7, Class::Data, 0));
@@ -387,7 +383,7 @@ fn a_repair_demands_what_was_sealed() {
     other[5000] ^= 1;
     world.write(0, 1, &other).unwrap();
     assert!(world.ask(Request::Repair { volume: 0, serial: 1 }).is_err(), "wrong data");
-    world.write(0, 1, &segment_of(support::ID, 1, Class::Data, 0, 77)).unwrap();
+    world.write(0, 1, &segment_of(crate::support::ID, 1, Class::Data, 0, 77)).unwrap();
     assert!(world.ask(Request::Repair { volume: 0, serial: 1 }).is_err(), "another seal");
     world.ask(Request::Note(Evidence::Quarantined { serial: 1 })).unwrap();
     assert!(world.state.segment(1).unwrap().quarantined);

@@ -11,10 +11,10 @@ pub mod vms;
 
 use api::{
     ConsistencyQuery, DataRanges, DataRangesQuery, DeletionPreview, ExpiryPreview, Forecast,
-    ForecastQuery, HoldRequest, InclusionQuery, Leaves, LeavesQuery, LedgerHead, LockExtension,
-    LockTightening, LockView, MaintenanceRequest, MaintenanceRun, Page, PageQuery, PointDetail,
-    PointQuery, PointSummary, Proof, Protection, Run, RunKind, RunRequest, RunsStarted, Status,
-    VmSummary,
+    ForecastQuery, HoldRequest, InclusionQuery, KeyEpoch, Leaves, LeavesQuery, LedgerHead,
+    LockExtension, LockTightening, LockView, MaintenanceRequest, MaintenanceRun, Page, PageQuery,
+    PointDetail, PointQuery, PointSummary, Proof, Protection, Run, RunKind, RunRequest,
+    RunsStarted, Status, VmSummary, VolumeRequest, Volumes,
 };
 use bytes::Bytes;
 use console::{Blob, Chunks, Engine, EngineError, EngineResult};
@@ -228,6 +228,18 @@ impl Engine for Scripted {
 
     async fn forecast(&self, query: ForecastQuery) -> EngineResult<Forecast> {
         Ok(care::forecast(query))
+    }
+
+    async fn volumes(&self) -> EngineResult<Volumes> {
+        Ok(care::volumes())
+    }
+
+    async fn add_volume(&self, request: VolumeRequest) -> EngineResult<Volumes> {
+        care::add_volume(request.number)
+    }
+
+    async fn rotate_key(&self) -> EngineResult<KeyEpoch> {
+        Ok(KeyEpoch { epoch: 2 })
     }
 
     async fn ledger_head(&self) -> EngineResult<LedgerHead> {

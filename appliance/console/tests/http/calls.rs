@@ -1,17 +1,13 @@
 //! Calls with JSON: right ones, wrong ones, and an engine that refuses, fails or panics.
-#![allow(missing_docs)]
 
-mod engine;
-mod wire;
-
+use crate::engine::points::{FREE, LOCKED, PANIC, SLOW_DELETE};
+use crate::wire::{Answer, Server};
 use console::Limits;
-use engine::points::{FREE, LOCKED, PANIC, SLOW_DELETE};
 use model::ErrorKind;
 use serde_json::json;
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use wire::{Answer, Server};
 
 #[test]
 fn runs_are_started_and_seen_to_their_end() {
@@ -90,7 +86,7 @@ fn a_large_body_of_unknown_length_is_refused_too() {
         "POST /api/v1/runs HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
          Authorization: Bearer {}\r\nContent-Type: application/json\r\n\
          Transfer-Encoding: chunked\r\n\r\n",
-        engine::TOKEN
+        crate::engine::TOKEN
     );
     stream.write_all(head.as_bytes()).unwrap();
     let chunk = format!("1000\r\n{}\r\n", " ".repeat(0x1000));
@@ -161,7 +157,7 @@ fn a_locked_point_is_not_deleted_and_says_until_when() {
     let problem = answer.problem();
     assert_eq!((problem.code.as_str(), problem.kind), ("point-locked", Some(ErrorKind::Refused)));
     assert!(problem.is_refusal());
-    assert_eq!(problem.lock, Some(engine::points::lock()));
+    assert_eq!(problem.lock, Some(crate::engine::points::lock()));
     assert!(
         problem.detail.contains("governance mode: protected at least until 2031-05-01T12:00:00Z")
     );
@@ -185,7 +181,7 @@ fn a_delete_goes_on_when_the_client_leaves() {
     let request = format!(
         "DELETE /api/v1/points/{SLOW_DELETE} HTTP/1.1\r\nHost: x\r\n\
          Authorization: Bearer {}\r\n\r\n",
-        engine::TOKEN
+        crate::engine::TOKEN
     );
     stream.write_all(request.as_bytes()).unwrap();
     wait_for(&server.engine.slow_delete_begun);
@@ -217,7 +213,7 @@ fn care_of_the_repository_is_asked_for_and_seen() {
     assert_eq!((asked.status, &asked.json()["state"]), (202, &json!("queued")));
     let path = format!("/api/v1/repository/maintenance/{}", asked.json()["number"]);
     let run: api::MaintenanceRun = serde_json::from_slice(&server.get(&path).body).unwrap();
-    assert_eq!(run, engine::care::ended(1).unwrap());
+    assert_eq!(run, crate::engine::care::ended(1).unwrap());
     for (body, field) in [(r#"{"task": "burn"}"#, "task"), (r#"{"tasks": 1}"#, "tasks")] {
         let problem = server.post_json("/api/v1/repository/maintenance", body).problem();
         assert_eq!((problem.status, problem.field.as_deref()), (400, Some(field)));
@@ -226,7 +222,7 @@ fn care_of_the_repository_is_asked_for_and_seen() {
     assert_eq!(server.get("/api/v1/repository/maintenance/x").status, 400);
     let preview: api::ExpiryPreview =
         serde_json::from_slice(&server.get("/api/v1/repository/expiry").body).unwrap();
-    assert_eq!(preview, engine::care::preview());
+    assert_eq!(preview, crate::engine::care::preview());
     let forecast = server.get("/api/v1/repository/forecast?window_days=7&lock_days=30").json();
     assert_eq!(forecast["seen_seconds"], 7 * 24 * 3600);
     assert_eq!(server.get("/api/v1/repository/forecast?days=7").status, 400);
@@ -237,10 +233,10 @@ fn every_type_survives_the_way() {
     let server = Server::start();
     let detail: api::PointDetail =
         serde_json::from_slice(&server.get(&format!("/api/v1/points/{LOCKED}")).body).unwrap();
-    assert_eq!(detail, engine::points::all(0)[1]);
+    assert_eq!(detail, crate::engine::points::all(0)[1]);
     let status: api::Status = serde_json::from_slice(&server.get("/api/v1/status").body).unwrap();
-    assert_eq!(status, engine::vms::status(3));
+    assert_eq!(status, crate::engine::vms::status(3));
     let vms: api::Page<api::VmSummary> =
         serde_json::from_slice(&server.get("/api/v1/vms").body).unwrap();
-    assert_eq!(vms.items.len(), engine::vms::all().len());
+    assert_eq!(vms.items.len(), crate::engine::vms::all().len());
 }

@@ -1,17 +1,13 @@
 //! Clients that are slow, many, large, asleep or mad; and the end of the server.
-#![allow(missing_docs)]
 
-mod engine;
-mod wire;
-
+use crate::engine::TOKEN;
+use crate::engine::points::FREE;
+use crate::wire::{Answer, Server};
 use console::Limits;
-use engine::TOKEN;
-use engine::points::FREE;
 use proptest::prelude::*;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
-use wire::{Answer, Server};
 
 const SHORT: Duration = Duration::from_millis(300);
 

@@ -1,19 +1,12 @@
 //! `point restore`: equal, sparse, all or nothing; and servers that are not what they seem.
-#![allow(missing_docs)]
 
-#[path = "../../console/tests/engine/mod.rs"]
-mod engine;
-mod tool;
-#[path = "../../console/tests/wire/mod.rs"]
-mod wire;
-
-use engine::disks::{self, DISKS};
-use engine::points::FREE;
+use crate::engine::disks::{self, DISKS};
+use crate::engine::points::FREE;
+use crate::tool::{Canned, Tool, ok, text};
+use crate::wire::Server;
 use serde_json::json;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use tool::{Canned, Tool, ok, text};
-use wire::Server;
 
 fn start() -> (Server, Tool) {
     let server = Server::start();
@@ -113,7 +106,7 @@ fn a_disk_or_folder_that_is_not_there_is_said_so() {
 
 /// The detail of a point whose disk 0 has `capacity` bytes.
 fn detail(capacity: u64) -> String {
-    let mut point = engine::points::all(0).remove(0);
+    let mut point = crate::engine::points::all(0).remove(0);
     point.disks.truncate(1);
     point.disks[0].capacity_bytes = capacity;
     serde_json::to_string(&point).expect("a point is JSON")

@@ -1,16 +1,9 @@
 //! The commands against the console with a scripted engine: output, exit status, refusals.
-#![allow(missing_docs)]
 
-#[path = "../../console/tests/engine/mod.rs"]
-mod engine;
-mod tool;
-#[path = "../../console/tests/wire/mod.rs"]
-mod wire;
-
-use engine::points::{FREE, LOCKED};
+use crate::engine::points::{FREE, LOCKED};
+use crate::tool::Tool;
+use crate::wire::Server;
 use serde_json::json;
-use tool::Tool;
-use wire::Server;
 
 fn start() -> (Server, Tool) {
     let server = Server::with(console::Limits::default(), 30);
@@ -24,7 +17,7 @@ fn lists_are_the_api_s_own_types() {
     let (status, vms) = tool.json(&["vm", "list"]);
     assert_eq!((status, vms["items"].as_array().unwrap().len()), (0, 3));
     let vms: api::Page<api::VmSummary> = serde_json::from_value(vms).unwrap();
-    assert_eq!(vms.items[2], engine::vms::all()[0], "sorted by name");
+    assert_eq!(vms.items[2], crate::engine::vms::all()[0], "sorted by name");
     let (_, points) = tool.json(&["point", "list"]);
     assert_eq!(points["items"].as_array().unwrap().len(), 33);
     let (_, points) = tool.json(&["point", "list", "--vm", "web01"]);
@@ -32,7 +25,7 @@ fn lists_are_the_api_s_own_types() {
     let (_, status) = tool.json(&["status"]);
     assert_eq!(status["state"], "degraded");
     let (_, detail) = tool.json(&["point", "show", &FREE.to_string()]);
-    assert_eq!(detail["disks"].as_array().unwrap().len(), engine::disks::DISKS.len());
+    assert_eq!(detail["disks"].as_array().unwrap().len(), crate::engine::disks::DISKS.len());
 }
 
 #[test]
@@ -158,7 +151,7 @@ fn usage_errors_have_a_status_of_their_own() {
         assert_eq!(tool.run(args).status, 2, "{args:?}");
     }
     let no_token = tool.command(&["status", "--json"]).env_remove("HOLDFAST_TOKEN_FILE").output();
-    let no_token = tool::Ran::from(no_token.unwrap());
+    let no_token = crate::tool::Ran::from(no_token.unwrap());
     assert_eq!(no_token.status, 2);
     assert!(no_token.out.contains("no-token-file") && no_token.out.contains("--token-file"));
 }
@@ -168,12 +161,12 @@ fn a_wrong_token_is_a_failure_and_not_shown() {
     let (_server, tool) = start();
     let wrong = tool.path("wrong");
     std::fs::write(&wrong, "this-is-a-token-that-nobody-expects").unwrap();
-    let (status, problem) = tool.json(&["status", "--token-file", tool::text(&wrong)]);
+    let (status, problem) = tool.json(&["status", "--token-file", crate::tool::text(&wrong)]);
     assert_eq!((status, &problem["status"]), (1, &json!(401)));
     assert!(!problem.to_string().contains("nobody-expects"));
     for content in ["", "two tokens", "a\nb"] {
         std::fs::write(&wrong, content).unwrap();
-        let (status, problem) = tool.json(&["status", "--token-file", tool::text(&wrong)]);
+        let (status, problem) = tool.json(&["status", "--token-file", crate::tool::text(&wrong)]);
         assert_eq!((status, &problem["code"]), (1, &json!("token-file")), "{content:?}");
     }
 }
@@ -251,7 +244,7 @@ fn a_preview_deletes_nothing() {
 fn the_ledger_is_checked_on_this_side() {
     let (_server, tool) = start();
     let head = tool.path("head");
-    let ran = tool.run(&["ledger", "head", "--output", tool::text(&head)]);
+    let ran = tool.run(&["ledger", "head", "--output", crate::tool::text(&head)]);
     assert!(ran.out.starts_with("holdfast/5a5a") && ran.out.contains("key: "), "{}", ran.out);
     let (_, list) = tool.json(&["ledger", "list", "--from", "2"]);
     assert_eq!(list["leaves"].as_array().unwrap().len(), 3);
@@ -262,9 +255,9 @@ fn the_ledger_is_checked_on_this_side() {
     let (status, problem) = tool.json(&["ledger", "proof", "--leaf", "5"]);
     assert_eq!((status, &problem["code"]), (1, &json!("not-proven")));
 
-    let older = engine::record::head(3);
+    let older = crate::engine::record::head(3);
     std::fs::write(&head, &older.note).unwrap();
-    let since = ["ledger", "proof", "--since", tool::text(&head)];
+    let since = ["ledger", "proof", "--since", crate::tool::text(&head)];
     let (status, proof) = tool.json(&since);
     assert_eq!((status, &proof["old"], &proof["new"]), (0, &json!(3), &json!(5)));
     let (status, _) = tool.json(&[&since[..], &["--key", &older.signer]].concat());
@@ -287,7 +280,7 @@ fn a_scrub_is_waited_for_and_what_is_lost_fails_it() {
     assert!(ran.out.contains("segment 7: repaired, 3 blocks had been wrong"), "{}", ran.out);
     let lost = format!(
         "segment 9: DAMAGED BEYOND REPAIR (2 blocks more than the parity has); concerned: {}",
-        engine::points::SLOW_DELETE
+        crate::engine::points::SLOW_DELETE
     );
     assert!(ran.out.contains(&lost), "{}", ran.out);
     let (status, run) = tool.json(&["repository", "scrub", "--all"]);
@@ -324,6 +317,19 @@ fn an_expiry_is_previewed_and_done() {
     assert_eq!((status, &preview["kept"][0]["id"]), (0, &json!(LOCKED.to_string())));
     let (status, run) = tool.json(&["repository", "expire"]);
     assert_eq!((status, &run["result"]["deleted"]), (0, &json!([FREE.to_string()])));
+}
+
+#[test]
+fn volumes_say_what_their_loss_would_take_and_when_they_are_used() {
+    let (_server, tool) = start();
+    let ran = tool.run(&["repository", "volume", "list"]);
+    assert_eq!(ran.status, 0, "{}", ran.err);
+    assert!(ran.out.contains("MISSING") && ran.out.contains("5.0 TiB"), "{}", ran.out);
+    let (status, added) = tool.json(&["repository", "volume", "add", "2"]);
+    assert_eq!((status, &added["volumes"][2]["state"]), (0, &json!("added")));
+    assert_eq!(tool.run(&["repository", "volume", "add", "0"]).status, 2);
+    let ran = tool.run(&["repository", "rotate-key"]);
+    assert!(ran.status == 0 && ran.out.contains("data key 2"), "{}", ran.out);
 }
 
 #[test]

@@ -1,13 +1,9 @@
 //! Disk images and files: whole, in ranges, and broken off.
-#![allow(missing_docs)]
 
-mod engine;
-mod wire;
-
-use engine::disks::{self, DISKS};
-use engine::points::{FREE, VMX};
+use crate::engine::disks::{self, DISKS};
+use crate::engine::points::{FREE, VMX};
+use crate::wire::{Answer, Server};
 use model::DiskRange;
-use wire::{Answer, Server};
 
 fn disk(server: &Server, disk: u32, headers: &[&str]) -> Answer {
     server.ask("GET", &format!("/api/v1/points/{FREE}/disks/{disk}"), headers, b"")

@@ -1,15 +1,11 @@
 //! Forged ledgers: whatever is changed, cut or put back is refused or, where it was never
 //! acknowledged, moved aside. Nothing is ever believed that was not signed.
 
-#![allow(clippy::unwrap_used)] // a test may
-
-mod support;
-
+use crate::support::{ID, MemoryWitness, World, config, workload};
 use fakes::disk::Sim;
 use ledger::{Batch, Event, Head, Leaf, NoteSigner, Tree, origin};
 use model::{ErrorKind, RetentionTime, WallTime};
 use std::sync::Arc;
-use support::{ID, MemoryWitness, World, config, workload};
 use warden::found::Found;
 use warden::storage::{self, Storage};
 use warden::wire::{Evidence, Request};
@@ -48,7 +44,7 @@ fn frames(bytes: &[u8]) -> (Vec<Leaf>, Vec<usize>) {
 }
 
 fn signer() -> NoteSigner {
-    NoteSigner::new(&origin(&ID), &support::SIGNER).unwrap()
+    NoteSigner::new(&origin(&ID), &crate::support::SIGNER).unwrap()
 }
 
 fn leaf_hash(leaf: &Leaf) -> ledger::Hash {
@@ -167,13 +163,13 @@ fn leaves_that_break_the_rules_are_refused_even_when_signed() {
     let world = world();
     let (leaves, _) = frames(&file(&world.disk, "ledger/leaves"));
     let last = leaves.last().unwrap().clock;
-    let point = support::point(1);
-    let points = vec![ledger::event::PointText(support::point(90))];
+    let point = crate::support::point(1);
+    let points = vec![ledger::event::PointText(crate::support::point(90))];
     let (segments, keys) = (ledger::Runs::new(), Vec::new());
     for (clock, event) in [
         (RetentionTime(last.0 - 1), Event::OverridesOff {}),
         (last, Event::Delete { points, segments: segments.clone(), keys: keys.clone() }),
-        (last, Event::Delete { points: vec![], segments: support::runs(&[10]), keys }),
+        (last, Event::Delete { points: vec![], segments: crate::support::runs(&[10]), keys }),
         (last, Event::Delete { points: vec![], segments, keys: vec![2] }),
         (last, Event::Extend { point, until: RetentionTime(1) }),
         (last, Event::Volume { number: 1 }),

@@ -1,14 +1,10 @@
 //! Who gets in, and what everybody gets: the token, the headers, the page, the unknown.
-#![allow(missing_docs)]
 
-mod engine;
-mod wire;
-
+use crate::engine::{Pace, Scripted, TOKEN};
+use crate::wire::Server;
 use console::{Secret, ServeError, serve};
-use engine::{Pace, Scripted, TOKEN};
 use std::sync::Arc;
 use tokio::net::TcpListener;
-use wire::Server;
 
 #[tokio::test]
 async fn only_loopback_is_listened_on() {
@@ -48,7 +44,7 @@ fn below_api_nothing_is_answered_without_the_token() {
 #[test]
 fn every_answer_carries_the_security_headers() {
     let server = Server::start();
-    let point = engine::points::FREE;
+    let point = crate::engine::points::FREE;
     let paths = [
         "/".to_owned(),
         "/app.js".to_owned(),

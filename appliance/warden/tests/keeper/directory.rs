@@ -1,9 +1,6 @@
 //! The real directory: what the simulated disk cannot show.
 
-#![allow(clippy::unwrap_used)] // a test may
-
-mod support;
-
+use crate::support::{MemoryWitness, World, config, creation, runs, segment};
 use format::segment::Class;
 use ledger::Runs;
 use ledger::event::ReachChange;
@@ -12,7 +9,6 @@ use std::io::{ErrorKind as Io, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
 use std::sync::Arc;
-use support::{MemoryWitness, World, config, creation, runs, segment};
 use warden::storage::{Directory, Immutable, Storage};
 use warden::wire::{Outcome, Request};
 use warden::{Keeper, Local, Warden, layout};

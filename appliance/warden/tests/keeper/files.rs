@@ -1,13 +1,9 @@
 //! Files and volumes that go away, come back, or cannot be removed.
 
-#![allow(clippy::unwrap_used)] // a test may
-
-mod support;
-
+use crate::support::{World, key_file, locked, only, point, runs, segment, size, tick};
 use format::segment::Class;
 use ledger::Runs;
 use model::LockMode;
-use support::{World, key_file, locked, only, point, runs, segment, size, tick};
 use warden::storage::{self, Storage};
 use warden::wire::{Outcome, Request};
 

@@ -4,7 +4,7 @@ use super::{points, vms};
 use api::{
     CareStatus, CompactResult, ExpireResult, ExpiryPoint, ExpiryPreview, Forecast, ForecastQuery,
     Freed, MaintenanceResult, MaintenanceRun, MaintenanceTask, QuarantinedSegment, RepairedSegment,
-    RunState, ScrubResult, ScrubStatus,
+    RunState, ScrubResult, ScrubStatus, Volume, VolumeState, Volumes,
 };
 use console::{EngineError, EngineResult};
 use model::ErrorKind;
@@ -119,6 +119,28 @@ pub fn forecast(query: ForecastQuery) -> Forecast {
         seen_seconds: u64::from(days) * 24 * 3600,
         text,
     }
+}
+
+/// The repository's own directory, and a disk that is away.
+pub fn volumes() -> Volumes {
+    let volume = |number, state, free_bytes| Volume {
+        number,
+        state,
+        free_bytes,
+        segments: 7,
+        used_bytes: 7 << 30,
+        points: 3,
+    };
+    let volumes =
+        vec![volume(0, VolumeState::Present, Some(5 << 40)), volume(1, VolumeState::Missing, None)];
+    Volumes { volumes }
+}
+
+pub fn add_volume(number: u8) -> EngineResult<Volumes> {
+    let Volumes { mut volumes } = volumes();
+    let added = Volume { number, state: VolumeState::Added, ..volumes[1] };
+    volumes.push(Volume { segments: 0, used_bytes: 0, points: 0, ..added });
+    Ok(Volumes { volumes })
 }
 
 pub fn status() -> CareStatus {

@@ -1,5 +1,6 @@
 //! What can go wrong between us and a LUN, in words for the person who has to act.
 
+use crate::kernel::KernelError;
 use iscsi::IscsiError;
 use model::{ErrorKind, NaaName};
 use scsi::{Advice, DecodeError, ForbiddenCdb, LunId, Sense, Status};
@@ -27,6 +28,16 @@ pub enum SanError {
         target: String,
         /// What happened.
         source: IscsiError,
+    },
+    /// A device of our own kernel, or a command through it, failed.
+    #[error("{target} by {portal}")]
+    Kernel {
+        /// Our port, and the kernel's address of the device.
+        portal: String,
+        /// The remote port or target.
+        target: String,
+        /// What happened.
+        source: Box<KernelError>,
     },
     /// The path was lost and could not be restored in time. The bytes are unknown.
     #[error("the path to target {target} by portal {portal} is lost; run again when it is back")]
@@ -185,6 +196,7 @@ impl SanError {
                 ErrorKind::Retryable
             }
             Self::Session { source, .. } => source.kind(),
+            Self::Kernel { source, .. } => source.kind(),
             Self::PathLost { source, .. } => match source.kind() {
                 kind @ (ErrorKind::Refused | ErrorKind::NotFound | ErrorKind::Gone) => kind,
                 _ => ErrorKind::Retryable,

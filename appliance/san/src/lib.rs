@@ -1,4 +1,5 @@
-//! L2: SAN drivers. iSCSI over TCP to LUNs that can only be read.
+//! L2: SAN drivers. iSCSI over TCP, and the kernel's FC, SAS and iSCSI devices, to LUNs that can
+//! only be read.
 //!
 //! What this is: login to portals ([`San`]), the inventory of their LUNs ([`LunInfo`]), reads of
 //! any length at any offset ([`Lun::read`]), and the same for code that blocks ([`LunReader`]).
@@ -22,8 +23,12 @@ mod discover;
 mod error;
 mod inventory;
 mod job;
+#[allow(dead_code, reason = "its disks become paths with the multipath that is on its way")]
+pub mod kernel;
 mod link;
 mod lun;
+#[allow(dead_code, reason = "as kernel")]
+mod memory;
 mod path;
 mod reader;
 mod san;

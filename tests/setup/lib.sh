@@ -114,6 +114,45 @@ need_lab() {
   need_python
 }
 
+# What guests in QEMU are made of (tests/lab/src/machine). Kernel and busybox are only unpacked:
+# installing a kernel would touch the way this machine boots.
+need_guests() {
+  export HOLDFAST_GUEST=$SETUP/guest
+  need_packages qemu-system-x86 kmod iproute2
+  [ ! -e "$HOLDFAST_GUEST/bin/busybox" ] || return 0
+  say "unpacking a kernel for guests"
+  rm -rf "$HOLDFAST_GUEST" "$SETUP/guest.new"
+  mkdir -p "$SETUP/guest.new"
+  if ! (cd "$SETUP/guest.new" && unpack_guest) >"$SETUP/guest.log" 2>&1; then
+    say "no kernel for guests, their tests will be SKIPPED; see $SETUP/guest.log"
+    return 0
+  fi
+  mv "$SETUP/guest.new" "$HOLDFAST_GUEST"
+}
+
+# unpack_guest: into the current directory; without what no guest has.
+unpack_guest() {
+  local kernel version
+  kernel=$(kernel_package) || { as_root apt-get update --quiet && kernel=$(kernel_package); } ||
+    return
+  apt-get download "$kernel" busybox-static || return
+  dpkg-deb --fsys-tarfile linux-image-*.deb |
+    tar --extract --exclude='*/kernel/sound' --exclude='*/drivers/gpu' \
+      --exclude='*/drivers/media' --exclude='*/drivers/net/wireless' \
+      --exclude='*/drivers/net/ethernet' --exclude='*/drivers/staging' \
+      --exclude='*/drivers/infiniband' --exclude='*/drivers/iio' ./boot ./lib/modules || return
+  dpkg-deb --fsys-tarfile busybox-static_*.deb | tar --extract ./bin/busybox || return
+  version=$(basename lib/modules/*)
+  # modprobe and depmod lie where a plain user's PATH may not look; see the top.
+  depmod --basedir "$PWD" "$version" || return
+  rm -- *.deb
+}
+
+# The package that holds today's kernel; linux-image-amd64 itself is empty.
+kernel_package() {
+  apt-cache depends linux-image-amd64 | sed -n 's/^ *Depends: \(linux-image-.*\)/\1/p' | grep .
+}
+
 # The programs the benchmarks are measured against. kopia is in neither Debian nor PyPI: it is
 # measured where somebody has installed it, and else said to be skipped.
 need_peers() {

@@ -3,4 +3,5 @@
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 need_rust
 need_lab
+need_guests
 exec python3 tests/setup/steps.py check test

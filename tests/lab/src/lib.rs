@@ -3,8 +3,10 @@
 //! | module | what |
 //! |---|---|
 //! | [`tgt`] | the SAN: Debian's tgtd, one of its own per lab |
+//! | [`machine`] | guests in QEMU: arrays (LIO) and Fibre Channel, by the kernel's own drivers |
 //! | [`datastore`] | a VMFS-6 volume on the LUN, with the VMs' files |
 //! | [`guest`], [`files`] | the disks' content: partition table, ext4, real files |
+//! | [`noise`] | content that shows every misplaced byte |
 //! | [`virtual_machine`] | `.vmx`, descriptor, `.nvram` |
 //! | [`vcenter`], [`control`] | the management side, and how guests write and faults happen |
 //! | [`daemon`], [`mod@warden`] | the appliance under test, one process or two, and its commands |
@@ -19,6 +21,8 @@ pub mod daemon;
 pub mod datastore;
 pub mod files;
 pub mod guest;
+pub mod machine;
+pub mod noise;
 pub mod place;
 pub mod process;
 pub mod tgt;

@@ -70,6 +70,11 @@ impl Process {
         self.child.stdout.take()
     }
 
+    /// Its standard input, once. Its end is then the holder's to say.
+    pub fn take_input(&mut self) -> Option<std::process::ChildStdin> {
+        self.child.stdin.take()
+    }
+
     /// Closes its standard input: for some peers the order to leave.
     pub fn close_input(&mut self) {
         drop(self.child.stdin.take());

@@ -13,6 +13,8 @@ pub struct Config {
     /// Initiator session id, one per path; the same again reinstates the session (RFC 7143,
     /// 6.3.5). [`Config::random_isid`] makes one.
     pub isid: [u8; 6],
+    /// CmdSN of the login; commands count on from it, round the end of 32 bits.
+    pub first_cmd_sn: u32,
     /// Authentication; `None` offers none.
     pub chap: Option<ChapConfig>,
     /// Prefer header digests; the target decides.
@@ -77,6 +79,9 @@ pub struct ChapConfig {
     pub challenge: [u8; 32],
     /// Random, new for every login: CHAP_I of our challenge.
     pub identifier: u8,
+    /// Challenges that earlier logins answered ([`crate::Connection::challenge`]). None of them
+    /// is answered again.
+    pub answered: Vec<Vec<u8>>,
 }
 
 /// Shorter secrets can be guessed from one recorded login (RFC 7143, 9.2.1: 96 bits).

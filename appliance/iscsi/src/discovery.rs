@@ -21,6 +21,20 @@ pub struct TargetAddress {
     pub group: Option<u16>,
 }
 
+impl TargetAddress {
+    /// As a value of the key TargetAddress writes it (RFC 7143, 13.8): `host[:port][,group]`.
+    pub(crate) fn parse(value: &str) -> Self {
+        let (portal, group) = match value.rsplit_once(',') {
+            Some((portal, group)) => (portal, group.parse().ok()),
+            None => (value, None),
+        };
+        let after_host = portal.rsplit_once(']').map_or(portal, |(_, rest)| rest);
+        let portal =
+            if after_host.contains(':') { portal.into() } else { format!("{portal}:3260") };
+        Self { portal, group }
+    }
+}
+
 /// The targets in an answer to SendTargets.
 pub(crate) fn targets(text: &[u8]) -> Result<Vec<DiscoveredTarget>, IscsiError> {
     let mut targets: Vec<DiscoveredTarget> = Vec::new();
@@ -30,23 +44,13 @@ pub(crate) fn targets(text: &[u8]) -> Result<Vec<DiscoveredTarget>, IscsiError> 
                 targets.push(DiscoveredTarget { name: value.to_owned(), addresses: Vec::new() });
             }
             "TargetAddress" => match targets.last_mut() {
-                Some(target) => target.addresses.push(address(value)),
+                Some(target) => target.addresses.push(TargetAddress::parse(value)),
                 None => return Err(IscsiError::misbehaved("an address without a target")),
             },
             _ => {}
         }
     }
     Ok(targets)
-}
-
-fn address(value: &str) -> TargetAddress {
-    let (portal, group) = match value.rsplit_once(',') {
-        Some((portal, group)) => (portal, group.parse().ok()),
-        None => (value, None),
-    };
-    let after_host = portal.rsplit_once(']').map_or(portal, |(_, rest)| rest);
-    let portal = if after_host.contains(':') { portal.into() } else { format!("{portal}:3260") };
-    TargetAddress { portal, group }
 }
 
 #[cfg(test)]

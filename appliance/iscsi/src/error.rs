@@ -1,6 +1,8 @@
 //! Why a connection ended. All of these end it; what a single command met is an [`crate::Outcome`].
 
 use crate::config::ConfigError;
+use crate::discovery::TargetAddress;
+use crate::{Time, reject};
 use model::ErrorKind;
 use std::fmt;
 
@@ -10,19 +12,35 @@ pub enum IscsiError {
     /// The target answered the login with a status other than success.
     #[error("the target refused the login: {0}")]
     LoginRefused(LoginStatus),
-    /// The target wants us at another address.
-    #[error("the target is elsewhere: it redirects to {address}; configure that portal")]
+    /// The target wants us at another address. A driver follows, up to a limit.
+    #[error("the target is elsewhere: it redirects to {}", address.portal)]
     Redirected {
-        /// As the target wrote it.
-        address: String,
+        /// Where it wants us.
+        address: TargetAddress,
         /// Whether the target means it for good.
         permanent: bool,
+    },
+    /// The redirections go round in a circle, or on and on.
+    #[error(
+        "the target's redirections lead nowhere ({}); check its redirection, or configure the \
+         portal that is meant",
+        trail.join(" -> ")
+    )]
+    RedirectionLoop {
+        /// The portals in the order in which they were tried, and the one that was too many.
+        trail: Vec<String>,
     },
     /// The target could not prove that it knows its own secret (mutual CHAP).
     #[error(
         "the target failed mutual authentication; its secret or name is not the configured one"
     )]
     TargetNotAuthentic,
+    /// A challenge that was answered before: its answer could be a replayed one.
+    #[error(
+        "the target sent a CHAP challenge for the second time; it is broken, or someone replays \
+         a login that was overheard"
+    )]
+    ChallengeRepeated,
     /// None of the configured CHAP algorithms suits the target.
     #[error("no CHAP algorithm in common; the target chose '{chosen}'")]
     NoCommonAlgorithm {
@@ -39,10 +57,12 @@ pub enum IscsiError {
     #[error("a data digest is wrong outside a read: bytes were damaged on the way")]
     DataDigest,
     /// The target rejected a PDU of ours.
-    #[error("the target rejected a PDU of ours, reason {reason:02x}h")]
+    #[error("the target rejected {}: {}", reject::what(*opcode), reject::why(*reason))]
     Rejected {
         /// RFC 7143, 11.17.1.
         reason: u8,
+        /// Operation code of the rejected PDU, if the target sent it back.
+        opcode: Option<u8>,
     },
     /// Nothing came in time.
     #[error("no answer to {waited_for} in time")]
@@ -50,11 +70,13 @@ pub enum IscsiError {
         /// What was waited for.
         waited_for: &'static str,
     },
-    /// The target announced that it ends the session (asynchronous message).
+    /// The target announced that it ends the session, or asked us to (asynchronous message).
     #[error("the target ended the session (asynchronous event {event})")]
     EndedByTarget {
         /// RFC 7143, 11.9.
         event: u8,
+        /// How long it wants to be left alone before the next login.
+        wait: Time,
     },
     /// The TCP connection is gone.
     #[error("the connection was closed")]
@@ -75,8 +97,12 @@ impl IscsiError {
         match self {
             Self::LoginRefused(status) => status.kind(),
             Self::Redirected { .. } | Self::NoCommonAlgorithm { .. } => ErrorKind::Unsupported,
-            Self::TargetNotAuthentic | Self::Config(_) => ErrorKind::Refused,
-            Self::Misbehaved(_) | Self::Rejected { .. } => ErrorKind::Misbehaved,
+            Self::TargetNotAuthentic | Self::ChallengeRepeated | Self::Config(_) => {
+                ErrorKind::Refused
+            }
+            Self::Misbehaved(_) | Self::Rejected { .. } | Self::RedirectionLoop { .. } => {
+                ErrorKind::Misbehaved
+            }
             Self::HeaderDigest
             | Self::DataDigest
             | Self::TimedOut { .. }

@@ -30,6 +30,9 @@
 //! | `connection` | the state machine | 4.2, 7, 11 |
 //! | `tasks`, `window`, `serial` | what is in flight | 4.2.2 |
 //! | `discovery` | SendTargets | Appendix C |
+//! | `reject` | the words of a Reject | 11.17 |
+//!
+//! Which requirement is proven by which test: `CONFORMANCE.md` beside this crate.
 
 mod chap;
 mod config;
@@ -37,9 +40,11 @@ mod connection;
 mod digest;
 mod discovery;
 mod error;
+mod fuzz;
 mod keys;
 mod login;
 mod pdu;
+mod reject;
 mod secret;
 mod serial;
 mod tasks;
@@ -50,6 +55,7 @@ pub use config::{ChapConfig, Config, ConfigError, Timers};
 pub use connection::{Connection, Event};
 pub use discovery::{DiscoveredTarget, TargetAddress};
 pub use error::{IscsiError, LoginStatus};
+pub use fuzz::fuzz;
 pub use login::Agreed;
 pub use secret::Secret;
 pub use tasks::{Command, Completion, Finished, Outcome, Residual};

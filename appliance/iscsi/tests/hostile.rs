@@ -46,7 +46,46 @@ fn drain(connection: &mut Connection<u32>) -> (usize, bool) {
     (finished, closed)
 }
 
+/// The entry for fuzzers over a corpus of its own making: real PDUs, damaged.
+#[test]
+fn the_fuzz_entry_survives_damaged_sessions() {
+    let texts = ["AuthMethod=None", "CHAP_A=5", "CHAP_I=1", "CHAP_C=0x01", "TargetAddress=[::1],1"];
+    let corpus = [
+        common::login_response(0x81, 0, &texts),
+        [data_in(1 << 16, 0, 0, 0, &[1; 32]), data_in(1 << 16, 0x81, 1, 32, &[2; 32])].concat(),
+        common::pdu(0x21, 0x82, &[(16, 1 << 16), (44, 64)], &[0, 3, 0x70, 0, 6]),
+        common::pdu(0x20, 0x80, &[(16, !0), (20, 7)], &[]),
+        common::pdu(0x32, 0x80, &[(16, !0), (36, 0x0100_0000), (40, 9)], &[]),
+        common::pdu(0x24, 0x80, &[(16, 0xf002), (20, !0)], b"TargetName=iqn.a\0"),
+        common::pdu(0x22, 0x80, &[(16, 1 << 16 | 0x8000)], &[]),
+        common::pdu(0x3f, 0x80, &[(16, !0)], &[0; 48]),
+    ];
+    for pdu in &corpus {
+        for first in [0, 1, 0xbd, 0xff] {
+            let bytes = [&[first], &pdu[..]].concat();
+            iscsi::fuzz(&bytes);
+            for at in 1..bytes.len().min(90) {
+                for value in [0, 1, 0x7f, 0x80, 0xff] {
+                    let mut bytes = bytes.clone();
+                    bytes[at] = value;
+                    iscsi::fuzz(&bytes);
+                }
+            }
+        }
+    }
+}
+
 proptest! {
+    #[test]
+    fn the_fuzz_entry_survives_arbitrary_bytes(
+        bytes in prop::collection::vec(any::<u8>(), 0..300),
+        pdus in prop::collection::vec(plausible(), 0..6),
+    ) {
+        iscsi::fuzz(&bytes);
+        iscsi::fuzz(&[bytes, pdus.concat()].concat());
+        iscsi::fuzz(&pdus.concat());
+    }
+
     #[test]
     fn arbitrary_bytes_during_login(
         bytes in prop::collection::vec(any::<u8>(), 0..400),

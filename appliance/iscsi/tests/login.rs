@@ -24,6 +24,7 @@ fn chap(algorithms: &[ChapAlgorithm]) -> Config {
             algorithms: algorithms.to_vec(),
             challenge: std::array::from_fn(|n| u8::try_from(n * 7).unwrap()),
             identifier: 200,
+            answered: Vec::new(),
         }),
         ..config()
     }
@@ -186,8 +187,125 @@ fn statuses_say_what_to_do() {
     let fields = [&numbers(0, 1, 1)[..], &[(16, 0xf000), (36, 0x0101 << 16)]].concat();
     let elsewhere = text(&["TargetAddress=10.0.0.2:3260,1"]);
     feed(&mut connection, &pdu(0x23, 0, &fields, &elsewhere), usize::MAX, SECOND);
-    let address = "10.0.0.2:3260,1".to_owned();
-    assert_eq!(error(&mut connection), IscsiError::Redirected { address, permanent: false });
+    let IscsiError::Redirected { address, permanent } = error(&mut connection) else { panic!() };
+    assert_eq!((address.portal.as_str(), permanent), ("10.0.0.2:3260", false));
+}
+
+#[test]
+fn redirections_name_a_portal() {
+    for (detail, texts, wanted) in [
+        (1, &["TargetAddress=10.0.0.2"][..], Some(("10.0.0.2:3260", false))),
+        (2, &["TargetAddress=[fd00::2]:3261,9"], Some(("[fd00::2]:3261", true))),
+        (2, &["TargetAlias=x", "TargetAddress=a:1", "TargetAddress=b:2"], Some(("a:1", true))),
+        (1, &["TargetAlias=x"], None),
+        (1, &[], None),
+    ] {
+        let mut connection = start(config());
+        let fields = [&numbers(0, 1, 1)[..], &[(16, 0xf000), (36, (0x100 + detail) << 16)]];
+        let bytes = pdu(0x23, 0, &fields.concat(), &text(texts));
+        feed(&mut connection, &bytes, usize::MAX, SECOND);
+        match (error(&mut connection), wanted) {
+            (IscsiError::Redirected { address, permanent }, Some(wanted)) => {
+                assert_eq!((address.portal.as_str(), permanent), wanted);
+            }
+            (error, wanted) => {
+                assert!(wanted.is_none() && error.kind() == ErrorKind::Misbehaved, "{error:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_challenge_is_answered_once() {
+    let answered = |answered: Vec<Vec<u8>>| {
+        let mut config = chap(&[ChapAlgorithm::Md5]);
+        config.chap.as_mut().unwrap().answered = answered;
+        let mut connection = start(config);
+        answer(&mut connection, SECURITY_MORE, 0, &["AuthMethod=CHAP"]);
+        answer(&mut connection, SECURITY_MORE, 1, &["CHAP_A=5", "CHAP_I=1", "CHAP_C=0x0102"]);
+        connection
+    };
+    let first = answered(vec![vec![9, 9]]);
+    assert_eq!(first.challenge(), Some(&[1, 2][..]));
+    let mut again = answered(vec![vec![9, 9], vec![1, 2]]);
+    assert_eq!(error(&mut again), IscsiError::ChallengeRepeated);
+    // In the same login there is no second challenge, whatever it is.
+    let mut second = answered(Vec::new());
+    sent(&mut second);
+    answer(&mut second, SECURITY_MORE, 2, &["CHAP_A=5", "CHAP_I=2", "CHAP_C=0x0304"]);
+    assert_eq!(error(&mut second), IscsiError::TargetNotAuthentic);
+    assert!(sent(&mut second).is_empty());
+}
+
+#[test]
+fn an_answer_to_another_login_is_refused() {
+    let mut connection = start(config());
+    let fields = [&numbers(0, 1, 1)[..], &[(16, 0xf001)]].concat();
+    let bytes = pdu(0x23, TO_OPERATIONAL, &fields, &text(&["AuthMethod=None"]));
+    feed(&mut connection, &bytes, usize::MAX, SECOND);
+    assert_eq!(error(&mut connection).kind(), ErrorKind::Misbehaved);
+}
+
+#[test]
+fn a_key_may_be_negotiated_once_in_a_login() {
+    let mut connection = start(config());
+    answer(&mut connection, TO_OPERATIONAL, 0, &["AuthMethod=None"]);
+    sent(&mut connection);
+    answer(&mut connection, 0x04, 1, &["InitialR2T=No"]);
+    sent(&mut connection);
+    answer(&mut connection, TO_FULL, 2, &["InitialR2T=No"]);
+    assert_eq!(error(&mut connection).kind(), ErrorKind::Misbehaved);
+}
+
+#[test]
+fn what_a_target_asks_is_answered() {
+    let discovery = Config { target: None, ..config() };
+    for (config, question, wanted) in [
+        (config(), "iSCSIProtocolLevel=2", "iSCSIProtocolLevel=1\0"),
+        (config(), "TaskReporting=FastAbort", "TaskReporting=RFC3720\0"),
+        (config(), "IFMarker=No", "IFMarker=NotUnderstood\0"),
+        (discovery.clone(), "InitialR2T=Yes", "InitialR2T=Irrelevant\0"),
+        (discovery, "MaxBurstLength=1024", "MaxBurstLength=Irrelevant\0"),
+    ] {
+        let mut connection = start(config);
+        answer(&mut connection, TO_OPERATIONAL, 0, &["AuthMethod=None"]);
+        sent(&mut connection);
+        answer(&mut connection, 0x04, 1, &[question]);
+        assert_eq!(request(&mut connection), wanted);
+    }
+}
+
+#[test]
+fn what_we_offer_is_what_the_standard_names() {
+    let mut connection = start(config());
+    let first = request(&mut connection);
+    for key in ["InitiatorName", "InitiatorAlias", "SessionType", "TargetName", "AuthMethod"] {
+        assert!(!value(&first, key).is_empty());
+    }
+    answer(&mut connection, TO_OPERATIONAL, 0, &["AuthMethod=None"]);
+    let second = request(&mut connection);
+    for (key, wanted) in [
+        ("HeaderDigest", "None,CRC32C"),
+        ("DataDigest", "None,CRC32C"),
+        ("MaxConnections", "1"),
+        ("ErrorRecoveryLevel", "0"),
+        ("MaxRecvDataSegmentLength", "8192"),
+        ("InitialR2T", "No"),
+        ("ImmediateData", "Yes"),
+        ("MaxBurstLength", "1048576"),
+        ("FirstBurstLength", "262144"),
+        ("MaxOutstandingR2T", "1"),
+        ("DefaultTime2Wait", "0"),
+        ("DefaultTime2Retain", "0"),
+        ("DataPDUInOrder", "Yes"),
+        ("DataSequenceInOrder", "Yes"),
+    ] {
+        assert_eq!(value(&second, key), wanted, "{key}");
+    }
+    // A declined key leaves its default.
+    let declined = ["MaxBurstLength=Reject", "InitialR2T=Irrelevant", "HeaderDigest=NotUnderstood"];
+    answer(&mut connection, TO_FULL, 1, &declined);
+    assert!(matches!(connection.poll_event(), Some(Event::LoggedIn(a)) if !a.header_digest));
 }
 
 #[test]
@@ -202,6 +320,11 @@ fn text_may_come_in_parts_but_not_for_ever() {
     assert_eq!(request(&mut connection), "", "an empty request asks for the rest");
     answer(&mut connection, TO_FULL, 2, &["entLength=4096"]);
     assert!(matches!(connection.poll_event(), Some(Event::LoggedIn(a)) if a.max_send_data == 4096));
+
+    // Both the end and more to come.
+    let mut connection = start(config());
+    answer(&mut connection, 0x81 | 0x40, 0, &["AuthMethod=None"]);
+    assert_eq!(error(&mut connection).kind(), ErrorKind::Misbehaved);
 
     let mut connection = start(config());
     for stat in 0..40 {

@@ -8,7 +8,7 @@ use common::{
     SECOND, command, config, data_in, feed, logged_in, login_response, numbers, pdu, sent, submit,
     word,
 };
-use iscsi::{Connection, Event, IscsiError, Outcome, Residual, Time};
+use iscsi::{Config, Connection, Event, IscsiError, Outcome, Residual, Time};
 use model::ErrorKind;
 
 fn closed(connection: &mut Connection<u32>) -> IscsiError {
@@ -224,17 +224,194 @@ fn faults_of_the_target_end_the_connection() {
     }
 }
 
+/// An asynchronous message (11.9) with Parameter2 and Parameter3.
+fn asynchronous(event: u8, second: u32, third: u32) -> Vec<u8> {
+    let word = (40, second << 16 | third);
+    let fields = [&numbers(2, 1, 9)[..], &[(16, !0), (36, u32::from(event) << 24), word]].concat();
+    pdu(0x32, 0x80, &fields, &[])
+}
+
 #[test]
 fn asynchronous_messages_that_end_a_session_end_it() {
-    for (event, ends) in [(0u8, false), (1, true), (2, true), (3, true), (4, true), (255, false)] {
+    for (event, ends) in [(0u8, None), (2, Some(7)), (3, Some(7)), (5, Some(0)), (99, Some(0))]
+        .into_iter()
+        .chain([(248, None), (255, None)])
+    {
         let mut connection = logged_in(config(), 9);
-        let fields = [&numbers(2, 1, 9)[..], &[(16, !0), (36, u32::from(event) << 24)]].concat();
-        feed(&mut connection, &pdu(0x32, 0x80, &fields, &[]), usize::MAX, SECOND);
-        if ends {
-            assert_eq!(closed(&mut connection), IscsiError::EndedByTarget { event });
-        } else {
-            assert!(connection.can_submit() && connection.poll_event().is_none());
+        feed(&mut connection, &asynchronous(event, 7, 20), usize::MAX, SECOND);
+        match ends {
+            Some(wait) => {
+                let wait = SECOND * wait;
+                assert_eq!(closed(&mut connection), IscsiError::EndedByTarget { event, wait });
+            }
+            None => assert!(connection.can_submit() && connection.poll_event().is_none()),
         }
+    }
+}
+
+/// Events 1 and 4: no new commands, those in flight end, then a logout.
+#[test]
+fn a_target_that_asks_for_a_logout_gets_it_in_time() {
+    for event in [1, 4] {
+        let mut connection = logged_in(config(), 9);
+        let tag = submit(&mut connection, 1, 8);
+        feed(&mut connection, &asynchronous(event, 0, 4), usize::MAX, SECOND);
+        assert!(!connection.can_submit() && sent(&mut connection).is_empty());
+        feed(&mut connection, &data_in(tag, 0x81, 0, 0, &[3; 8]), usize::MAX, SECOND);
+        assert!(matches!(finished(&mut connection), (1, Outcome::Completed(_), _)));
+        assert_eq!(sent(&mut connection)[0][0], 0x46, "logout");
+        let fields = [&numbers(3, 2, 9)[..], &[(16, 0xf003), (40, 3 << 16)]].concat();
+        feed(&mut connection, &pdu(0x26, 0x80, &fields, &[]), usize::MAX, SECOND);
+        let wait = SECOND * 3;
+        assert_eq!(closed(&mut connection), IscsiError::EndedByTarget { event, wait });
+    }
+}
+
+#[test]
+fn a_logout_that_was_asked_for_does_not_wait_for_a_slow_command() {
+    let mut connection = logged_in(config(), 9);
+    submit(&mut connection, 1, 8);
+    feed(&mut connection, &asynchronous(1, 0, 4), usize::MAX, SECOND);
+    assert_eq!(connection.poll_timeout(), Some(SECOND * 4), "a quarter is left for the logout");
+    connection.handle_timeout(SECOND * 4);
+    assert_eq!(sent(&mut connection)[0][0], 0x46, "logout");
+    connection.received(0, SECOND * 5); // it hangs up
+    let wait = Time::ZERO; // as negotiated at login
+    assert_eq!(closed(&mut connection), IscsiError::EndedByTarget { event: 1, wait });
+    assert_eq!(connection.take_unfinished().len(), 1);
+}
+
+#[test]
+fn a_reject_says_what_was_rejected() {
+    let mut connection = logged_in(config(), 9);
+    let command = pdu(0x01, 0x80, &[], &[]);
+    let mut reject = pdu(0x3f, 0x80, &[&numbers(2, 1, 9)[..], &[(16, !0)]].concat(), &command);
+    reject[2] = 0x05;
+    feed(&mut connection, &reject, 11, SECOND);
+    let error = closed(&mut connection);
+    assert_eq!(error, IscsiError::Rejected { reason: 5, opcode: Some(1) });
+    assert_eq!(
+        error.to_string(),
+        "the target rejected our SCSI command: command not supported (reason 05h)"
+    );
+}
+
+/// CmdSN goes round the end of 32 bits while commands are in flight; so do StatSN and ExpCmdSN.
+#[test]
+fn sequence_numbers_go_round() {
+    let first = u32::MAX - 2;
+    let mut connection =
+        Connection::new(Config { first_cmd_sn: first, ..config() }, SECOND).unwrap();
+    assert_eq!(word(&sent(&mut connection)[0], 24), first);
+    let answer = |flags: u8, stat: u32| {
+        let window = [(24, stat), (28, first), (32, first.wrapping_add(3)), (16, 0xf000)];
+        pdu(0x23, flags, &window, &[])
+    };
+    feed(&mut connection, &answer(0x81, u32::MAX - 1), usize::MAX, SECOND);
+    feed(&mut connection, &answer(0x87, u32::MAX), usize::MAX, SECOND);
+    assert!(matches!(connection.poll_event(), Some(Event::LoggedIn(_))));
+    sent(&mut connection);
+    for round in 0..12u32 {
+        let cmd_sn = first.wrapping_add(round);
+        connection.submit(command(round, 8)).unwrap();
+        let request = &sent(&mut connection)[0];
+        assert_eq!((word(request, 24), word(request, 28)), (cmd_sn, round), "CmdSN, ExpStatSN");
+        let mut last = data_in(word(request, 16), 0x81, 0, 0, &[1; 8]);
+        for (at, value) in [(24, round), (28, cmd_sn.wrapping_add(1)), (32, cmd_sn.wrapping_add(4))]
+        {
+            last[at..at + 4].copy_from_slice(&value.to_be_bytes());
+        }
+        feed(&mut connection, &last, 50, SECOND);
+        assert!(
+            matches!(finished(&mut connection), (context, Outcome::Completed(_), _) if context == round)
+        );
+    }
+}
+
+#[test]
+fn one_pdu_may_carry_all_of_sixteen_mebibytes() {
+    const LENGTH: usize = (1 << 24) - 1;
+    let segment = u32::try_from(LENGTH).unwrap();
+    let mut connection = logged_in(Config { max_recv_data: segment, ..config() }, 9);
+    let tag = submit(&mut connection, 1, LENGTH);
+    let content: Vec<u8> = (0..=250).cycle().take(LENGTH).collect();
+    feed(&mut connection, &data_in(tag, 0x81, 0, 0, &content), 1 << 20, SECOND);
+    let (_, outcome, buffer) = finished(&mut connection);
+    assert!(matches!(outcome, Outcome::Completed(c) if c.transferred == segment));
+    assert!(buffer == content);
+}
+
+#[test]
+fn residuals_are_told_in_both_directions() {
+    for (flags, residual) in [(0x82, Residual::Under(4)), (0x84, Residual::Over(4))] {
+        let mut connection = logged_in(config(), 9);
+        let tag = submit(&mut connection, 1, 8);
+        let fields = [&numbers(2, 2, 9)[..], &[(16, tag), (44, 4)]].concat();
+        let stream = [data_in(tag, 0x80, 0, 0, &[1; 4]), pdu(0x21, flags, &fields, &[])].concat();
+        feed(&mut connection, &stream, 99, SECOND);
+        let (_, outcome, _) = finished(&mut connection);
+        let Outcome::Completed(completion) = outcome else { panic!("{outcome:?}") };
+        assert_eq!((completion.transferred, completion.residual), (4, residual));
+    }
+}
+
+/// A command may take minutes: pings that are answered keep the session.
+#[test]
+fn a_slow_command_is_kept_alive_by_pings() {
+    let mut connection = logged_in(config(), 9);
+    let command = iscsi::Command { deadline: SECOND * 3600, ..command(1, 8) };
+    connection.submit(command).unwrap();
+    let tag = word(&sent(&mut connection)[0], 16);
+    let pong = pdu(0x20, 0x80, &[&numbers(2, 2, 9)[..], &[(16, 0xf001), (20, !0)]].concat(), &[]);
+    for _ in 0..100 {
+        let now = connection.poll_timeout().unwrap();
+        connection.handle_timeout(now);
+        assert_eq!(sent(&mut connection).len(), 1, "a ping");
+        feed(&mut connection, &pong, usize::MAX, now + SECOND);
+    }
+    feed(&mut connection, &data_in(tag, 0x81, 0, 0, &[1; 8]), usize::MAX, SECOND * 700);
+    assert!(matches!(finished(&mut connection), (1, Outcome::Completed(_), _)));
+}
+
+/// Response codes of task management (11.6.1): what leaves doubt ends the session.
+#[test]
+fn answers_to_abort_task() {
+    for (response, ends) in [(0u8, false), (1, false), (2, true), (5, true), (255, true)] {
+        let mut connection = logged_in(config(), 9);
+        let tag = submit(&mut connection, 1, 8);
+        feed(&mut connection, &data_in(tag, 0, 0, 0, &[1; 4]), usize::MAX, SECOND * 29);
+        connection.handle_timeout(SECOND * 30);
+        let abort = word(&sent(&mut connection)[0], 16);
+        let mut answer = pdu(0x22, 0x80, &[&numbers(2, 2, 9)[..], &[(16, abort)]].concat(), &[]);
+        answer[2] = response;
+        feed(&mut connection, &answer, usize::MAX, SECOND * 31);
+        if ends {
+            assert_eq!(closed(&mut connection).kind(), ErrorKind::Misbehaved, "{response}");
+            assert_eq!(connection.take_unfinished().len(), 1);
+        } else {
+            assert!(matches!(finished(&mut connection), (1, Outcome::TimedOut, _)));
+            assert!(connection.can_submit());
+        }
+    }
+}
+
+/// Commands may end in any order, and their data may be mixed; each has its own order within.
+#[test]
+fn commands_may_end_out_of_order() {
+    let mut connection = logged_in(config(), 9);
+    let tags: Vec<u32> = (0..3).map(|context| submit(&mut connection, context, 8)).collect();
+    let stream = [
+        data_in(tags[2], 0, 0, 0, &[2; 4]),
+        data_in(tags[0], 0, 0, 0, &[0; 4]),
+        data_in(tags[2], 0x81, 1, 4, &[2; 4]),
+        data_in(tags[1], 0x81, 0, 0, &[1; 8]),
+        data_in(tags[0], 0x81, 1, 4, &[0; 4]),
+    ];
+    feed(&mut connection, &stream.concat(), 31, SECOND);
+    for context in [2, 1, 0] {
+        let (got, outcome, buffer) = finished(&mut connection);
+        assert_eq!((got, buffer), (context, vec![u8::try_from(context).unwrap(); 8]));
+        assert!(matches!(outcome, Outcome::Completed(_)));
     }
 }
 

@@ -106,6 +106,7 @@ impl Chap {
             algorithms: self.algorithms.clone(),
             challenge,
             identifier,
+            answered: Vec::new(),
         }
     }
 }

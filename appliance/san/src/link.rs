@@ -1,11 +1,52 @@
-//! One TCP connection with its state machine: bytes are moved, nothing is decided.
+//! One TCP connection with its state machine: bytes are moved, nothing is decided but where a
+//! target's redirections lead.
 
+use crate::session::login_config;
 use crate::{PortalConfig, SanError};
 use iscsi::{Agreed, Config, Connection, Event, IscsiError, Time};
+use std::collections::VecDeque;
 use std::io::{self, IoSliceMut};
 use std::sync::Arc;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
+
+/// Redirections that one login follows. An array needs one, from its discovery address to a port.
+const HOPS_MAX: usize = 4;
+/// CHAP challenges that are kept to notice a repeated one.
+const CHALLENGES_MAX: usize = 64;
+
+/// What a session keeps of its logins for the next one.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    isid: [u8; 6],
+    /// Where the target moved for good (login status 0102).
+    moved: Option<String>,
+    /// Challenges that were answered, the last one at the end.
+    answered: VecDeque<Vec<u8>>,
+}
+
+impl Memory {
+    /// For a session with that ISID.
+    pub(crate) fn new(isid: [u8; 6]) -> Self {
+        Self { isid, moved: None, answered: VecDeque::new() }
+    }
+
+    fn config(&self, portal: &PortalConfig) -> Result<Config, SanError> {
+        let mut config = login_config(portal, self.isid)?;
+        if let Some(chap) = &mut config.chap {
+            chap.answered = self.answered.iter().cloned().collect();
+        }
+        Ok(config)
+    }
+
+    fn note(&mut self, challenge: Option<&[u8]>) {
+        let Some(challenge) = challenge else { return };
+        if self.answered.len() == CHALLENGES_MAX {
+            self.answered.pop_front();
+        }
+        self.answered.push_back(challenge.to_vec());
+    }
+}
 
 /// A connection; `T` is the driver's context of a command.
 #[derive(Debug)]
@@ -16,23 +57,72 @@ pub(crate) struct Link<T> {
 }
 
 impl<T> Link<T> {
-    /// Connects and logs in. An error of the session names portal and target.
+    /// Connects and logs in, wherever the target redirects to. An error of the session names
+    /// target and portal: the one that was tried last.
     pub(crate) async fn login(
         portal: &PortalConfig,
-        config: Config,
+        memory: &mut Memory,
     ) -> Result<(Self, Agreed), SanError> {
+        if let Some(moved) = memory.moved.clone() {
+            let there = PortalConfig { portal: moved, ..portal.clone() };
+            match Self::follow(&there, memory).await {
+                // It is not there any more: where it was configured, it may say where it is.
+                Err(SanError::Connect { .. }) => memory.moved = None,
+                result => return result,
+            }
+        }
+        Self::follow(portal, memory).await
+    }
+
+    /// Logs in at a portal or at one that it redirects to. What moved for good is remembered.
+    async fn follow(
+        portal: &PortalConfig,
+        memory: &mut Memory,
+    ) -> Result<(Self, Agreed), SanError> {
+        let mut here = portal.clone();
+        let mut trail = Vec::new();
+        let mut for_good = true;
+        loop {
+            let (address, permanent) = match Self::login_at(&here, memory).await {
+                Err(SanError::Session {
+                    source: IscsiError::Redirected { address, permanent },
+                    ..
+                }) => (address.portal, permanent),
+                result => return result,
+            };
+            tracing::info!(portal = %here.portal, target = %here.target, to = %address, permanent,
+                "redirected");
+            trail.push(std::mem::replace(&mut here.portal, address.clone()));
+            if trail.contains(&address) || trail.len() > HOPS_MAX {
+                trail.push(address);
+                return Err(session_error("login", portal, IscsiError::RedirectionLoop { trail }));
+            }
+            for_good &= permanent;
+            if for_good {
+                memory.moved = Some(address);
+            }
+        }
+    }
+
+    async fn login_at(
+        portal: &PortalConfig,
+        memory: &mut Memory,
+    ) -> Result<(Self, Agreed), SanError> {
+        let config = memory.config(portal)?;
         let stream = connect(portal).await?;
         let origin = Instant::now();
         let failed = |source| session_error("login", portal, source);
         let connection = Connection::new(config, Time::ZERO).map_err(failed)?;
         let mut link = Self { stream, connection, origin };
-        loop {
+        let result = loop {
             match link.next_event().await {
-                Event::LoggedIn(agreed) => return Ok((link, *agreed)),
-                Event::Closed(error) => return Err(failed(error)),
+                Event::LoggedIn(agreed) => break Ok(*agreed),
+                Event::Closed(error) => break Err(failed(error)),
                 _ => {}
             }
-        }
+        };
+        memory.note(link.connection.challenge());
+        result.map(|agreed| (link, agreed))
     }
 
     pub(crate) fn now(&self) -> Time {

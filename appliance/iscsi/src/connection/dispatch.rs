@@ -1,10 +1,11 @@
 //! What each PDU of the target means.
 
 use super::receive::Received;
-use super::{Connection, Event, Phase, tag};
+use super::{Connection, Ending, Event, Phase, tag};
 use crate::login::Next;
 use crate::pdu::{self, Header, NO_TAG, Opcode};
-use crate::{IscsiError, discovery};
+use crate::serial::before;
+use crate::{IscsiError, Time, discovery};
 
 /// Answers to SendTargets longer than this are not a list of targets.
 const TARGETS_MAX: usize = 4 << 20;
@@ -30,7 +31,7 @@ impl<T> Connection<T> {
             Opcode::TaskResponse => self.task_response(header),
             Opcode::LogoutResponse => self.logout_response(header),
             Opcode::AsyncMessage => self.async_message(header),
-            Opcode::Reject => Err(IscsiError::Rejected { reason: header.response() }),
+            Opcode::Reject => Err(self.rejected(header)),
             Opcode::ReadyToTransfer => {
                 Err(IscsiError::misbehaved("it asks for data, but nothing here writes"))
             }
@@ -46,18 +47,34 @@ impl<T> Connection<T> {
             Opcode::NopIn => header.task_tag() != NO_TAG,
             _ => true,
         };
-        if carries {
-            self.exp_stat_sn = header.stat_sn().wrapping_add(1);
+        let next = header.stat_sn().wrapping_add(1);
+        let counting = matches!(self.phase, Phase::Login { .. }); // its first answer sets it
+        if carries && (counting || before(self.exp_stat_sn, next)) {
+            self.exp_stat_sn = next;
         }
+    }
+
+    /// A rejected PDU comes back as data. At error recovery level 0 nothing can be repaired.
+    fn rejected(&self, header: &Header) -> IscsiError {
+        let opcode = self.receiver.body().first().map(|opcode| opcode & 0x3f);
+        IscsiError::Rejected { reason: header.response(), opcode }
     }
 
     fn login_response(&mut self, header: &Header) -> Result<(), IscsiError> {
         let Phase::Login { login, .. } = &mut self.phase else {
             return Err(IscsiError::misbehaved("a login response after the login"));
         };
-        match login.answer(header, self.receiver.body())? {
+        if header.task_tag() != tag::LOGIN {
+            return Err(IscsiError::misbehaved("an answer to a login that is not ours"));
+        }
+        let next = login.answer(header, self.receiver.body());
+        if let Some(challenge) = login.challenge() {
+            self.challenge = Some(challenge.to_vec());
+        }
+        match next? {
             Next::Send(request) => self.send_login(&request),
             Next::Done(agreed) => {
+                self.time_to_wait = Time::from_secs(agreed.time_to_wait.into());
                 self.receiver.header_digest = agreed.header_digest;
                 self.receiver.data_digest = agreed.data_digest;
                 self.outbox.header_digest = agreed.header_digest;
@@ -123,7 +140,10 @@ impl<T> Connection<T> {
             return Err(IscsiError::misbehaved("the text never ends"));
         }
         text.gathered.extend_from_slice(body);
-        let last = header.flags() & 0x80 != 0;
+        let (last, goes_on) = (header.flags() & 0x80 != 0, header.flags() & 0x40 != 0);
+        if last && goes_on {
+            return Err(IscsiError::misbehaved("a text that both ends and goes on"));
+        }
         if !last {
             if body.is_empty() || header.transfer_tag() == NO_TAG {
                 return Err(IscsiError::misbehaved("a text that neither ends nor goes on"));
@@ -155,17 +175,40 @@ impl<T> Connection<T> {
         if header.task_tag() != tag::LOGOUT || !matches!(self.phase, Phase::LoggingOut { .. }) {
             return Err(IscsiError::misbehaved("a logout response that nobody asked for"));
         }
-        self.phase = Phase::Closed;
-        self.events.push_back(Event::LoggedOut);
+        self.time_to_wait = Time::from_secs(header.parameter_2().into());
+        self.left();
         Ok(())
     }
 
-    /// 11.9: event 0 is a SCSI asynchronous event, which later unit attentions repeat; 255 is a
-    /// vendor's own. All others end the connection, so the session begins anew.
+    /// 11.9. What each event means here:
+    ///
+    /// | event | meaning | what we do |
+    /// |---|---|---|
+    /// | 0 | SCSI event | nothing: a unit attention will say it again |
+    /// | 1, 4 | please log out, please negotiate again | finish what is in flight, log out in time |
+    /// | 2, 3 | this connection, this session will be dropped | leave; come back after Time2Wait |
+    /// | 248 to 255 | the vendor's own | nothing |
+    /// | others | tasks were aborted, or nobody knows | leave |
+    ///
+    /// A negotiation in full feature phase would change nothing that a fresh login does not
+    /// settle more simply, and a logout is an allowed answer to event 4.
     fn async_message(&mut self, header: &Header) -> Result<(), IscsiError> {
         match header.detail().0 {
-            0 | 255 => Ok(()),
-            event => Err(IscsiError::EndedByTarget { event }),
+            0 | 248..=255 => {}
+            event @ (1 | 4) => {
+                let patience = Time::from_secs(header.parameter_3().into());
+                // Some time is left for the logout itself to arrive.
+                let latest = self.last_heard.saturating_add(patience - patience / 4);
+                self.ending.get_or_insert(Ending { event, latest });
+            }
+            event @ (2 | 3) => {
+                let wait = Time::from_secs(header.parameter_2().into());
+                return Err(IscsiError::EndedByTarget { event, wait });
+            }
+            event => {
+                return Err(IscsiError::EndedByTarget { event, wait: self.time_to_wait });
+            }
         }
+        Ok(())
     }
 }

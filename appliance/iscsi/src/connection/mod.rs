@@ -50,6 +50,14 @@ enum Phase {
     Closed,
 }
 
+/// The target asked us to leave: no new commands, and a logout when the last one is over.
+#[derive(Clone, Copy, Debug)]
+struct Ending {
+    event: u8,
+    /// When to leave at the latest.
+    latest: Time,
+}
+
 /// A text exchange: what has come so far.
 #[derive(Debug)]
 struct TextExchange {
@@ -68,6 +76,10 @@ pub struct Connection<T> {
     exp_stat_sn: u32,
     tasks: Tasks<T>,
     text: Option<TextExchange>,
+    ending: Option<Ending>,
+    /// How long the target wants to be left alone after the session's end.
+    time_to_wait: Time,
+    challenge: Option<Vec<u8>>,
     events: VecDeque<Event<T>>,
     last_heard: Time,
     pinged: Option<Time>,
@@ -83,11 +95,14 @@ impl<T> Connection<T> {
             receiver: Receiver::new(config.max_recv_data),
             tasks: Tasks::new(config.max_outstanding),
             phase: Phase::Login { login: Box::new(login), deadline },
-            config,
             outbox: Outbox::default(),
-            window: Window::new(1),
+            window: Window::new(config.first_cmd_sn),
+            config,
             exp_stat_sn: 0,
             text: None,
+            ending: None,
+            time_to_wait: Time::ZERO,
+            challenge: None,
             events: VecDeque::new(),
             last_heard: now,
             pinged: None,
@@ -106,7 +121,17 @@ impl<T> Connection<T> {
     /// True when [`Self::submit`] would take a command now.
     #[must_use]
     pub fn can_submit(&self) -> bool {
-        matches!(self.phase, Phase::Full) && self.window.is_open() && !self.tasks.is_full()
+        matches!(self.phase, Phase::Full)
+            && self.ending.is_none()
+            && self.window.is_open()
+            && !self.tasks.is_full()
+    }
+
+    /// The target's CHAP challenge that was answered. No later login may answer it again
+    /// ([`crate::ChapConfig::answered`]).
+    #[must_use]
+    pub fn challenge(&self) -> Option<&[u8]> {
+        self.challenge.as_deref()
     }
 
     /// Commands that were submitted and are not over.
@@ -190,18 +215,36 @@ impl<T> Connection<T> {
                 return Ok(());
             }
         }
+        self.leave_if_asked(self.last_heard);
         if self.outbox.is_stuck() {
             return Err(IscsiError::misbehaved("it talks but does not read"));
         }
         Ok(())
     }
 
+    /// Logs out when the target asked for it and the last command is over, or time is up.
+    fn leave_if_asked(&mut self, now: Time) {
+        if let Some(Ending { latest, .. }) = self.ending
+            && (self.tasks.in_flight() == 0 || latest <= now)
+        {
+            self.logout(now);
+        }
+    }
+
+    /// The session is over by a logout: ours, or one that the target asked for.
+    fn left(&mut self) {
+        if let Some(Ending { event, .. }) = self.ending {
+            return self.close(IscsiError::EndedByTarget { event, wait: self.time_to_wait });
+        }
+        self.phase = Phase::Closed;
+        self.events.push_back(Event::LoggedOut);
+    }
+
     /// The socket is gone (end of stream, or an error of the socket's own).
     pub fn disconnected(&mut self) {
         if let Phase::LoggingOut { .. } = self.phase {
             // A target may hang up instead of answering; either way the session is over.
-            self.phase = Phase::Closed;
-            self.events.push_back(Event::LoggedOut);
+            self.left();
         } else {
             self.close(IscsiError::Disconnected);
         }

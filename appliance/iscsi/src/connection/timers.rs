@@ -12,7 +12,9 @@ impl<T> Connection<T> {
             Phase::Login { deadline, .. } | Phase::LoggingOut { deadline } => Some(*deadline),
             Phase::Full => {
                 let text = self.text.as_ref().map(|text| text.deadline);
-                [Some(self.ping_time()), self.tasks.deadline(), text].into_iter().flatten().min()
+                let leaving = self.ending.map(|ending| ending.latest);
+                let ping = Some(self.ping_time());
+                [ping, self.tasks.deadline(), text, leaving].into_iter().flatten().min()
             }
         }
     }
@@ -37,8 +39,9 @@ impl<T> Connection<T> {
                 _ => self.keep_alive(now).or_else(|| self.abort_overdue(now)),
             },
         };
-        if let Some(waited_for) = overdue {
-            self.close(IscsiError::TimedOut { waited_for });
+        match overdue {
+            Some(waited_for) => self.close(IscsiError::TimedOut { waited_for }),
+            None => self.leave_if_asked(now),
         }
     }
 

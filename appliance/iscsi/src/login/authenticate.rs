@@ -26,7 +26,7 @@ pub(super) enum Authentication {
     /// The algorithms were offered; a challenge is awaited.
     Choosing(ChapConfig),
     /// Our answer is out; with mutual CHAP the target's is awaited.
-    Answered(ChapConfig, ChapAlgorithm),
+    Answered(ChapConfig, ChapAlgorithm, Vec<u8>),
     /// Done, or never needed.
     Done,
 }
@@ -45,6 +45,14 @@ impl Authentication {
         matches!(self, Self::Done)
     }
 
+    /// The challenge that was answered last, for who keeps it from being answered again.
+    pub(super) fn challenge(&self) -> Option<&[u8]> {
+        match self {
+            Self::Answered(_, _, challenge) => Some(challenge),
+            _ => None,
+        }
+    }
+
     pub(super) fn answer(&mut self, pairs: &Pairs) -> Result<Step, IscsiError> {
         match std::mem::replace(self, Self::Done) {
             Self::Offered(chap) => {
@@ -56,11 +64,11 @@ impl Authentication {
                 Ok(Step::Say(text, false))
             }
             Self::Choosing(chap) => {
-                let (algorithm, text) = respond(&chap, pairs)?;
-                *self = Self::Answered(chap, algorithm);
+                let Response { algorithm, challenge, text } = respond(&chap, pairs)?;
+                *self = Self::Answered(chap, algorithm, challenge);
                 Ok(Step::Say(text, true))
             }
-            Self::Answered(chap, algorithm) => {
+            Self::Answered(chap, algorithm, _) => {
                 check_target(&chap, algorithm, pairs)?;
                 Ok(Step::Done)
             }
@@ -83,8 +91,15 @@ fn expect_method(pairs: &Pairs, wanted: &str) -> Result<(), IscsiError> {
     }
 }
 
+/// Our answer, and what it answers.
+struct Response {
+    algorithm: ChapAlgorithm,
+    challenge: Vec<u8>,
+    text: Vec<u8>,
+}
+
 /// Our answer to the target's challenge and, with mutual CHAP, our own challenge.
-fn respond(chap: &ChapConfig, pairs: &Pairs) -> Result<(ChapAlgorithm, Vec<u8>), IscsiError> {
+fn respond(chap: &ChapConfig, pairs: &Pairs) -> Result<Response, IscsiError> {
     let chosen = pairs.need("CHAP_A")?;
     let algorithm = *chap
         .algorithms
@@ -97,6 +112,9 @@ fn respond(chap: &ChapConfig, pairs: &Pairs) -> Result<(ChapAlgorithm, Vec<u8>),
     if challenge == ours {
         return Err(IscsiError::misbehaved("the target's challenge is our own"));
     }
+    if chap.answered.contains(&challenge) {
+        return Err(IscsiError::ChallengeRepeated);
+    }
     let response = algorithm.response(identifier, &chap.secret, &challenge);
     let mut text = Vec::new();
     keys::push(&mut text, "CHAP_N", &chap.user);
@@ -105,7 +123,7 @@ fn respond(chap: &ChapConfig, pairs: &Pairs) -> Result<(ChapAlgorithm, Vec<u8>),
         keys::push(&mut text, "CHAP_I", &chap.identifier.to_string());
         keys::push(&mut text, "CHAP_C", &keys::to_hex(ours));
     }
-    Ok((algorithm, text))
+    Ok(Response { algorithm, challenge, text })
 }
 
 fn identifier(value: &str) -> Result<u8, IscsiError> {

@@ -16,11 +16,14 @@ pub use negotiate::Agreed;
 
 use crate::keys::{self, Pairs};
 use crate::pdu::{Header, LoginStage};
-use crate::{Config, IscsiError, LoginStatus};
+use crate::{Config, IscsiError, LoginStatus, TargetAddress};
 use authenticate::{Authentication, Step};
+use negotiate::Negotiation;
 
 /// A login that takes more request-response pairs than this is a loop.
 const EXCHANGES_MAX: u32 = 32;
+/// Who we are, for people who look at a target's list of sessions.
+const ALIAS: &str = "Holdfast";
 /// Text of one response, gathered over several PDUs (C bit).
 const TEXT_MAX: usize = 64 * 1024;
 
@@ -45,6 +48,7 @@ pub(crate) struct Request {
 pub(crate) struct Login {
     config: Config,
     authentication: Authentication,
+    negotiation: Negotiation,
     sent: LoginStage,
     agreed: Agreed,
     gathered: Vec<u8>,
@@ -56,6 +60,7 @@ impl Login {
     pub(crate) fn start(config: Config) -> (Self, Request) {
         let mut text = Vec::new();
         keys::push(&mut text, "InitiatorName", &config.initiator);
+        keys::push(&mut text, "InitiatorAlias", ALIAS);
         match &config.target {
             Some(target) => {
                 keys::push(&mut text, "SessionType", "Normal");
@@ -69,6 +74,7 @@ impl Login {
         let sent = LoginStage { current: LoginStage::SECURITY, next };
         let login = Self {
             agreed: Agreed::before(),
+            negotiation: Negotiation::new(&config),
             config,
             authentication,
             sent,
@@ -76,6 +82,11 @@ impl Login {
             exchanges: 1,
         };
         (login, Request { stage: sent, text })
+    }
+
+    /// The challenge of the target's that was answered, while the target's own proof is awaited.
+    pub(crate) fn challenge(&self) -> Option<&[u8]> {
+        self.authentication.challenge()
     }
 
     /// What a login response leads to.
@@ -90,6 +101,9 @@ impl Login {
         self.gathered.extend_from_slice(text);
         check_status(header, &self.gathered)?;
         if header.flags() & 0x40 != 0 {
+            if header.flags() & 0x80 != 0 {
+                return Err(IscsiError::misbehaved("a login answer that both ends and goes on"));
+            }
             // More of this answer follows: an empty request asks for it (6.2).
             let stage = LoginStage { current: self.sent.current, next: None };
             return Ok(Next::Send(Request { stage, text: Vec::new() }));
@@ -136,7 +150,7 @@ impl Login {
 
     fn operational(&mut self, stage: LoginStage, pairs: &Pairs) -> Result<Next, IscsiError> {
         self.agreed.note_target(pairs)?;
-        let reply = self.agreed.take(pairs)?;
+        let reply = self.negotiation.take(&mut self.agreed, pairs)?;
         if stage.next == Some(LoginStage::FULL) {
             if !reply.is_empty() {
                 return Err(IscsiError::misbehaved("the login ended with an open question"));
@@ -157,7 +171,13 @@ fn check_status(header: &Header, text: &[u8]) -> Result<(), IscsiError> {
     match header.detail() {
         (0, _) => Ok(()),
         (1, detail) => {
-            let address = Pairs::parse(text)?.need("TargetAddress")?.to_owned();
+            // Several may be named; they stand for one portal group, so the first will do.
+            let pairs = Pairs::parse(text)?;
+            let address = pairs.iter().find(|(key, _)| *key == "TargetAddress");
+            let (_, address) = address.ok_or_else(|| {
+                IscsiError::misbehaved("a redirection that does not say where to")
+            })?;
+            let address = TargetAddress::parse(address);
             Err(IscsiError::Redirected { address, permanent: detail == 2 })
         }
         (class, detail) => Err(IscsiError::LoginRefused(LoginStatus { class, detail })),

@@ -78,54 +78,89 @@ impl Agreed {
         }
         Ok(())
     }
+}
 
-    /// Takes the target's answers and own questions; returns what has to be answered.
-    pub(super) fn take(&mut self, pairs: &Pairs) -> Result<Vec<u8>, IscsiError> {
+/// What was said in the operational stage, over all of its exchanges.
+#[derive(Debug)]
+pub(super) struct Negotiation {
+    discovery: bool,
+    seen: Vec<String>,
+}
+
+/// What a key of the target's asks of us.
+enum Taken {
+    /// Nothing: it answers ours, or declares something.
+    Silently,
+    /// This value.
+    Answer(&'static str),
+}
+
+impl Negotiation {
+    pub(super) fn new(config: &Config) -> Self {
+        Self { discovery: config.target.is_none(), seen: Vec::new() }
+    }
+
+    /// Takes the target's answers and own questions; returns what has to be answered. A key may
+    /// be negotiated once in a login (RFC 7143, 6.3), however many PDUs it takes.
+    pub(super) fn take(
+        &mut self,
+        agreed: &mut Agreed,
+        pairs: &Pairs,
+    ) -> Result<Vec<u8>, IscsiError> {
         let mut reply = Vec::new();
-        let mut seen: Vec<&str> = Vec::new();
         for (key, value) in pairs.iter() {
-            if seen.contains(&key) {
+            if self.seen.iter().any(|seen| seen == key) {
                 return Err(IscsiError::misbehaved(format!("key {key} came twice")));
             }
-            if !self.take_one(key, value)? {
-                keys::push(&mut reply, key, "NotUnderstood");
+            self.seen.push(key.to_owned());
+            if let Taken::Answer(answer) = self.take_one(agreed, key, value)? {
+                keys::push(&mut reply, key, answer);
             }
-            seen.push(key);
         }
         Ok(reply)
     }
 
-    /// False when the key is one that nobody defined and that asks for an answer.
-    fn take_one(&mut self, key: &str, value: &str) -> Result<bool, IscsiError> {
+    fn take_one(&self, agreed: &mut Agreed, key: &str, value: &str) -> Result<Taken, IscsiError> {
         if is_declined(value) {
-            return decline(key, value).map(|()| true);
+            return decline(key, value).map(|()| Taken::Silently);
         }
         match key {
-            "HeaderDigest" => self.header_digest = digest(key, value)?,
-            "DataDigest" => self.data_digest = digest(key, value)?,
+            "HeaderDigest" => agreed.header_digest = digest(key, value)?,
+            "DataDigest" => agreed.data_digest = digest(key, value)?,
             "MaxRecvDataSegmentLength" => {
-                self.max_send_data = number(key, value, 512, (1 << 24) - 1)?;
+                agreed.max_send_data = number(key, value, 512, (1 << 24) - 1)?;
             }
             "DefaultTime2Wait" => {
                 let seconds = number(key, value, 0, 3600)?;
-                self.time_to_wait = u16::try_from(seconds).expect("at most 3600");
+                agreed.time_to_wait = u16::try_from(seconds).expect("at most 3600");
             }
             "DefaultTime2Retain" => drop(number(key, value, 0, 3600)?),
             "ErrorRecoveryLevel" => drop(number(key, value, 0, 0)?),
+            "TargetAlias" | "TargetPortalGroupTag" | "TargetAddress" | "TargetName" => {}
+            // 13.24, 13.23: our protocol level and reporting are those of the RFCs themselves.
+            "iSCSIProtocolLevel" => return Ok(Taken::Answer("1")),
+            "TaskReporting" => return Ok(Taken::Answer("RFC3720")),
+            _ => return self.take_data_key(key, value),
+        }
+        Ok(Taken::Silently)
+    }
+
+    /// Keys about the transfer of data, which a discovery session has none of (13): there a
+    /// target that asks is told so; elsewhere these are answers to what we offered.
+    fn take_data_key(&self, key: &str, value: &str) -> Result<Taken, IscsiError> {
+        match key {
             // Nothing here writes or opens a second connection: any legal value will do.
             "MaxConnections" | "MaxOutstandingR2T" => drop(number(key, value, 1, 0xffff)?),
             "MaxBurstLength" | "FirstBurstLength" => drop(number(key, value, 512, 0xff_ffff)?),
             "InitialR2T" | "ImmediateData" => drop(boolean(key, value)?),
-            "DataPDUInOrder" | "DataSequenceInOrder" if !boolean(key, value)? => {
-                return Err(IscsiError::misbehaved(format!("{key}=No was not on offer")));
+            "DataPDUInOrder" | "DataSequenceInOrder" => {
+                if !boolean(key, value)? {
+                    return Err(IscsiError::misbehaved(format!("{key}=No was not on offer")));
+                }
             }
-            "DataPDUInOrder" | "DataSequenceInOrder" => {}
-            "TargetAlias" | "TargetPortalGroupTag" | "TargetAddress" | "TargetName" => {}
-            // 13.24: a version of the protocol beyond the RFC; ours is that of RFC 7143 itself.
-            "iSCSIProtocolLevel" => {}
-            _ => return Ok(false),
+            _ => return Ok(Taken::Answer("NotUnderstood")),
         }
-        Ok(true)
+        Ok(if self.discovery { Taken::Answer("Irrelevant") } else { Taken::Silently })
     }
 }
 

@@ -96,6 +96,16 @@ impl Header {
         (self.0[36], self.0[37])
     }
 
+    /// Bytes 40 and 41: Time2Wait in a logout response, Parameter2 in an asynchronous message.
+    pub(crate) fn parameter_2(&self) -> u16 {
+        u16::from_be_bytes([self.0[40], self.0[41]])
+    }
+
+    /// Bytes 42 and 43: Parameter3 of an asynchronous message.
+    pub(crate) fn parameter_3(&self) -> u16 {
+        u16::from_be_bytes([self.0[42], self.0[43]])
+    }
+
     /// Data-In: DataSN.
     pub(crate) fn data_sn(&self) -> u32 {
         self.u32(36)

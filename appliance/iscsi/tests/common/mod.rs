@@ -12,6 +12,7 @@ pub(crate) fn config() -> Config {
         initiator: "iqn.2026-01.test:us".into(),
         target: Some("iqn.2026-01.test:them".into()),
         isid: [0x80, 1, 2, 3, 4, 5],
+        first_cmd_sn: 1,
         chap: None,
         header_digest: false,
         data_digest: false,

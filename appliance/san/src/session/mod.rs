@@ -10,7 +10,7 @@ mod worker;
 use crate::counters::Cells;
 use crate::depth::Permit;
 use crate::job::{Answer, Failure, Job, Mark};
-use crate::link::Link;
+use crate::link::{Link, Memory};
 use crate::transport::{Limits, Place};
 use crate::{PortalConfig, SanError};
 use iscsi::{Agreed, Config};
@@ -48,13 +48,13 @@ impl Session {
     /// Connects, logs in and starts the session's task.
     pub(crate) async fn login(portal: PortalConfig) -> Result<Self, SanError> {
         check(&portal)?;
-        let isid = Config::random_isid(random()?);
+        let mut memory = Memory::new(fresh_isid()?);
         let portal = Arc::new(portal);
-        let (link, agreed) = Link::login(&portal, login_config(&portal, isid)?).await?;
+        let (link, agreed) = Link::login(&portal, &mut memory).await?;
         tracing::info!(portal = %portal.portal, target = %portal.target,
             header_digest = agreed.header_digest, data_digest = agreed.data_digest, "logged in");
         let (orders, queue) = mpsc::channel(QUEUE);
-        let worker = Worker { portal: Arc::clone(&portal), isid, queue, epoch: 1 };
+        let worker = Worker::new(Arc::clone(&portal), memory, queue);
         tokio::spawn(worker.run(link, agreed.clone()));
         let place = Place { portal: portal.portal.clone(), target: portal.target.clone() };
         let limits = portal.limits();
@@ -129,7 +129,8 @@ fn check(portal: &PortalConfig) -> Result<(), SanError> {
     Err(SanError::Config { portal: portal.portal.clone(), problem })
 }
 
-/// The state machine's configuration, with fresh randomness for CHAP.
+/// The state machine's configuration, with fresh randomness for CHAP. Without a target's name it
+/// is one for discovery.
 pub(crate) fn login_config(portal: &PortalConfig, isid: [u8; 6]) -> Result<Config, SanError> {
     let chap = match &portal.chap {
         Some(chap) => {
@@ -140,8 +141,9 @@ pub(crate) fn login_config(portal: &PortalConfig, isid: [u8; 6]) -> Result<Confi
     };
     Ok(Config {
         initiator: portal.initiator.clone(),
-        target: Some(portal.target.clone()),
+        target: Some(portal.target.clone()).filter(|target| !target.is_empty()),
         isid,
+        first_cmd_sn: 1, // as everyone begins
         chap,
         header_digest: portal.header_digest,
         data_digest: portal.data_digest,
@@ -151,7 +153,7 @@ pub(crate) fn login_config(portal: &PortalConfig, isid: [u8; 6]) -> Result<Confi
     })
 }
 
-/// A fresh ISID for a session that is not kept.
+/// A fresh ISID: one for each session, and kept as long as it is.
 pub(crate) fn fresh_isid() -> Result<[u8; 6], SanError> {
     random().map(Config::random_isid)
 }

@@ -1,20 +1,16 @@
 //! Logging in again: how often, how long, and when not.
 
 use super::worker::Worker;
-use super::{Context, Order, login_config, random, refuse};
+use super::{Context, Order, random, refuse};
 use crate::SanError;
 use crate::link::{Link, session_error};
-use iscsi::{Agreed, IscsiError, Time};
+use iscsi::{Agreed, IscsiError};
 use std::time::Duration;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
 impl Worker {
     /// Logs in again for `order`, or tells it and everyone who waits that the path is lost.
-    pub(super) async fn reinstate(
-        &mut self,
-        order: Order,
-        wait: Time,
-    ) -> Option<(Link<Context>, Agreed)> {
+    pub(super) async fn reinstate(&mut self, order: Order) -> Option<(Link<Context>, Agreed)> {
         let (job, reply) = match order {
             Order::Run(job, reply) => (job, reply),
             Order::Logout(done) => {
@@ -24,7 +20,7 @@ impl Worker {
                 return None;
             }
         };
-        match self.log_in_again(wait).await {
+        match self.log_in_again().await {
             Ok((mut link, agreed)) => {
                 self.epoch += 1;
                 tracing::info!(portal = %self.portal.portal, target = %self.portal.target,
@@ -42,36 +38,42 @@ impl Worker {
         }
     }
 
-    async fn log_in_again(&self, wait: Time) -> Result<(Link<Context>, Agreed), SanError> {
+    async fn log_in_again(&mut self) -> Result<(Link<Context>, Agreed), SanError> {
         let plan = self.portal.reconnect;
         let give_up = Instant::now() + plan.patience;
-        let mut delay = wait;
+        if self.not_before > give_up {
+            // It wants to be left alone for longer than anyone here waits.
+            return Err(self.path_lost(self.too_long()));
+        }
+        sleep_until(self.not_before).await;
         let mut attempt = 1;
         loop {
-            sleep(jittered(delay)?).await;
             let error = match self.log_in_once(give_up).await {
                 Ok(link) => return Ok(link),
                 Err(error) => error,
             };
             tracing::warn!(portal = %self.portal.portal, attempt, "login failed: {error}");
-            delay = plan.delay.saturating_mul(1 << (attempt - 1).min(8));
+            let delay = jittered(plan.delay.saturating_mul(1 << (attempt - 1).min(8)))?;
             let late = Instant::now() + delay >= give_up;
             if attempt >= plan.attempts || late || is_final(&error) {
                 return Err(self.path_lost(error));
             }
+            sleep(delay).await;
             attempt += 1;
         }
     }
 
-    async fn log_in_once(&self, give_up: Instant) -> Result<(Link<Context>, Agreed), SanError> {
-        let config = login_config(&self.portal, self.isid)?;
-        match tokio::time::timeout_at(give_up, Link::login(&self.portal, config)).await {
+    async fn log_in_once(&mut self, give_up: Instant) -> Result<(Link<Context>, Agreed), SanError> {
+        let login = Link::login(&self.portal, &mut self.memory);
+        match tokio::time::timeout_at(give_up, login).await {
             Ok(result) => result,
-            Err(_) => {
-                let source = IscsiError::TimedOut { waited_for: "the session's reinstatement" };
-                Err(session_error("login", &self.portal, source))
-            }
+            Err(_) => Err(self.too_long()),
         }
+    }
+
+    fn too_long(&self) -> SanError {
+        let source = IscsiError::TimedOut { waited_for: "the session's reinstatement" };
+        session_error("login", &self.portal, source)
     }
 
     fn path_lost(&self, source: SanError) -> SanError {

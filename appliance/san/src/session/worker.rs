@@ -1,8 +1,13 @@
 //! The task that owns a session's link: orders in, bytes both ways, answers out.
 
+<<<<<<< HEAD
 use super::{Context, Order, refuse};
 use crate::job::{Answer, Failure, Job, Mark};
 use crate::link::{Link, session_error};
+=======
+use super::{Answer, Context, Failure, Job, Mark, Order, refuse};
+use crate::link::{Link, Memory, session_error};
+>>>>>>> 77ff0ce (iscsi, san: redirection, asynchronous messages, challenges answered once; discovery at every portal)
 use crate::{PortalConfig, SanError};
 use bytes::BytesMut;
 use iscsi::{Agreed, Command, Completion, Event, Finished, IscsiError, Outcome};
@@ -10,45 +15,62 @@ use scsi::{Role, Sense, SenseKey};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 /// How a link ended.
 enum End {
     /// Its commands were given back.
-    Lost,
+    Lost(IscsiError),
     LoggedOut(Option<oneshot::Sender<()>>),
 }
 
 pub(super) struct Worker {
     pub(super) portal: Arc<PortalConfig>,
-    pub(super) isid: [u8; 6],
+    pub(super) memory: Memory,
     pub(super) queue: mpsc::Receiver<Order>,
+    /// Which login this is; 1 is the first.
     pub(super) epoch: u64,
+    /// Before this moment the target does not want to see us (Time2Wait).
+    pub(super) not_before: Instant,
 }
 
 impl Worker {
+    pub(super) fn new(
+        portal: Arc<PortalConfig>,
+        memory: Memory,
+        queue: mpsc::Receiver<Order>,
+    ) -> Self {
+        Self { portal, memory, queue, epoch: 1, not_before: Instant::now() }
+    }
+
     pub(super) async fn run(mut self, link: Link<Context>, agreed: Agreed) {
         let mut link = Some((link, agreed));
-        let mut time_to_wait = Duration::ZERO;
         loop {
             let Some((mut current, agreed)) = link.take() else {
                 let Some(order) = self.queue.recv().await else { return };
-                match self.reinstate(order, time_to_wait).await {
+                match self.reinstate(order).await {
                     Some(fresh) => link = Some(fresh),
                     None if self.queue.is_closed() => return,
                     None => {}
                 }
                 continue;
             };
-            time_to_wait = Duration::from_secs(agreed.time_to_wait.into());
             match self.serve(&mut current).await {
                 End::LoggedOut(done) => {
                     self.close();
                     drop(done);
                     return;
                 }
-                End::Lost => {}
+                End::Lost(IscsiError::EndedByTarget { wait, .. }) => self.stay_away(wait),
+                End::Lost(_) => {
+                    self.stay_away(Duration::from_secs(agreed.time_to_wait.into()));
+                }
             }
         }
+    }
+
+    fn stay_away(&mut self, wait: Duration) {
+        self.not_before = Instant::now() + wait;
     }
 
     /// No more orders; those that wait are told so.
@@ -87,7 +109,7 @@ impl Worker {
                     Event::Closed(error) => {
                         self.give_back(link, &error);
                         // Nobody waits for a farewell from a target that is gone.
-                        return leaving.map_or(End::Lost, End::LoggedOut);
+                        return leaving.map_or(End::Lost(error), End::LoggedOut);
                     }
                     Event::LoggedOut => return End::LoggedOut(leaving.flatten()),
                     Event::LoggedIn(_) | Event::Targets(_) => {}

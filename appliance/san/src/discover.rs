@@ -90,12 +90,12 @@ pub async fn discover(
 ) -> Result<Vec<DiscoveredTarget>, SanError> {
     let portal = PortalConfig {
         portal: portal.to_owned(),
-        target: String::new(),
+        target: "(discovery)".into(),
         initiator: initiator.to_owned(),
         chap: chap.cloned(),
         ..PortalConfig::default()
     };
-    let mut memory = Memory::new(fresh_isid()?);
+    let mut memory = Memory::for_discovery(fresh_isid()?);
     let (mut link, _agreed) = Link::<()>::login(&portal, &mut memory).await?;
     link.connection.send_targets(link.now());
     let mut targets = None;

@@ -19,6 +19,7 @@ const CHALLENGES_MAX: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Memory {
     isid: [u8; 6],
+    discovery: bool,
     /// Where the target moved for good (login status 0102).
     moved: Option<String>,
     /// Challenges that were answered, the last one at the end.
@@ -26,13 +27,21 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    /// For a session with that ISID.
+    /// For a session with a target, with an ISID of its own.
     pub(crate) fn new(isid: [u8; 6]) -> Self {
-        Self { isid, moved: None, answered: VecDeque::new() }
+        Self { isid, discovery: false, moved: None, answered: VecDeque::new() }
+    }
+
+    /// For asking a portal which targets it has.
+    pub(crate) fn for_discovery(isid: [u8; 6]) -> Self {
+        Self { discovery: true, ..Self::new(isid) }
     }
 
     fn config(&self, portal: &PortalConfig) -> Result<Config, SanError> {
         let mut config = login_config(portal, self.isid)?;
+        if self.discovery {
+            config.target = None;
+        }
         if let Some(chap) = &mut config.chap {
             chap.answered = self.answered.iter().cloned().collect();
         }
@@ -67,7 +76,7 @@ impl<T> Link<T> {
             let there = PortalConfig { portal: moved, ..portal.clone() };
             match Self::follow(&there, memory).await {
                 // It is not there any more: where it was configured, it may say where it is.
-                Err(SanError::Connect { .. }) => memory.moved = None,
+                Err(error) if is_absent(&error) => memory.moved = None,
                 result => return result,
             }
         }
@@ -81,25 +90,30 @@ impl<T> Link<T> {
     ) -> Result<(Self, Agreed), SanError> {
         let mut here = portal.clone();
         let mut trail = Vec::new();
-        let mut for_good = true;
+        let (mut for_good, mut moved) = (true, None);
         loop {
             let (address, permanent) = match Self::login_at(&here, memory).await {
                 Err(SanError::Session {
                     source: IscsiError::Redirected { address, permanent },
                     ..
                 }) => (address.portal, permanent),
-                result => return result,
+                Ok(link) => {
+                    memory.moved = moved.or(memory.moved.take());
+                    return Ok(link);
+                }
+                Err(error) => return Err(error),
             };
             tracing::info!(portal = %here.portal, target = %here.target, to = %address, permanent,
                 "redirected");
+            // Behind a temporary redirection nothing is for good.
+            for_good &= permanent;
+            if for_good {
+                moved = Some(address.clone());
+            }
             trail.push(std::mem::replace(&mut here.portal, address.clone()));
             if trail.contains(&address) || trail.len() > HOPS_MAX {
                 trail.push(address);
                 return Err(session_error("login", portal, IscsiError::RedirectionLoop { trail }));
-            }
-            for_good &= permanent;
-            if for_good {
-                memory.moved = Some(address);
             }
         }
     }
@@ -184,6 +198,13 @@ impl<T> Link<T> {
             self.connection.handle_timeout(self.origin.elapsed());
         }
     }
+}
+
+/// True when nobody, or somebody else, is at a portal.
+fn is_absent(error: &SanError) -> bool {
+    let kind = error.kind();
+    matches!(error, SanError::Connect { .. })
+        || matches!(kind, model::ErrorKind::NotFound | model::ErrorKind::Gone)
 }
 
 async fn connect(portal: &PortalConfig) -> Result<TcpStream, SanError> {

@@ -129,8 +129,7 @@ fn check(portal: &PortalConfig) -> Result<(), SanError> {
     Err(SanError::Config { portal: portal.portal.clone(), problem })
 }
 
-/// The state machine's configuration, with fresh randomness for CHAP. Without a target's name it
-/// is one for discovery.
+/// The state machine's configuration, with fresh randomness for CHAP.
 pub(crate) fn login_config(portal: &PortalConfig, isid: [u8; 6]) -> Result<Config, SanError> {
     let chap = match &portal.chap {
         Some(chap) => {
@@ -141,7 +140,7 @@ pub(crate) fn login_config(portal: &PortalConfig, isid: [u8; 6]) -> Result<Confi
     };
     Ok(Config {
         initiator: portal.initiator.clone(),
-        target: Some(portal.target.clone()).filter(|target| !target.is_empty()),
+        target: Some(portal.target.clone()),
         isid,
         first_cmd_sn: 1, // as everyone begins
         chap,

@@ -2,7 +2,7 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | [`tgt`] | the SAN: Debian's tgtd, one of its own per lab |
+//! | [`tgt`], [`tgtd`] | the SAN: Debian's tgtd, one of its own per lab |
 //! | [`machine`] | guests in QEMU: arrays (LIO) and Fibre Channel, by the kernel's own drivers |
 //! | [`datastore`] | a VMFS-6 volume on the LUN, with the VMs' files |
 //! | [`guest`], [`files`] | the disks' content: partition table, ext4, real files |
@@ -26,6 +26,7 @@ pub mod noise;
 pub mod place;
 pub mod process;
 pub mod tgt;
+pub mod tgtd;
 pub mod vcenter;
 pub mod virtual_machine;
 pub mod warden;

@@ -19,7 +19,7 @@ pub enum Addresses {
 
 /// A target at a portal: where a session can go.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct TargetPortal {
     /// iSCSI name.
     pub target: String,
     /// `host:port`; an IPv6 host stands in brackets.
@@ -32,7 +32,7 @@ pub struct Place {
 #[derive(Debug, Default)]
 pub struct Discovery {
     /// Every place once, in the order of the portals that named it.
-    pub places: Vec<Place>,
+    pub portals: Vec<TargetPortal>,
     /// Portals that could not be asked, and why.
     pub failed: Vec<(String, SanError)>,
 }
@@ -60,10 +60,10 @@ pub async fn discover_all(
         match answer {
             Ok(targets) => {
                 for place in
-                    targets.into_iter().flat_map(|target| places(target, &portal, addresses))
+                    targets.into_iter().flat_map(|target| portals_of(target, &portal, addresses))
                 {
-                    if !discovery.places.contains(&place) {
-                        discovery.places.push(place);
+                    if !discovery.portals.contains(&place) {
+                        discovery.portals.push(place);
                     }
                 }
             }
@@ -73,9 +73,9 @@ pub async fn discover_all(
     discovery
 }
 
-fn places(target: DiscoveredTarget, asked: &str, addresses: Addresses) -> Vec<Place> {
+fn portals_of(target: DiscoveredTarget, asked: &str, addresses: Addresses) -> Vec<TargetPortal> {
     let DiscoveredTarget { name, addresses: told } = target;
-    let place = |portal: String, group| Place { target: name.clone(), portal, group };
+    let place = |portal: String, group| TargetPortal { target: name.clone(), portal, group };
     if told.is_empty() || addresses == Addresses::AsAsked {
         return vec![place(asked.to_owned(), None)];
     }
@@ -129,7 +129,7 @@ mod tests {
         let told = vec![address("10.0.2.15:3260", Some(1)), address("[fd00::1]:3260", Some(2))];
         let target = |addresses| DiscoveredTarget { name: "iqn.a".into(), addresses };
         let portals = |addresses, choice| -> Vec<_> {
-            places(target(addresses), "127.0.0.1:13260", choice)
+            portals_of(target(addresses), "127.0.0.1:13260", choice)
                 .into_iter()
                 .map(|place| (place.portal, place.group))
                 .collect()

@@ -37,7 +37,7 @@ mod transport;
 
 pub use config::{Chap, PortalConfig, Reconnect};
 pub use counters::Counters;
-pub use discover::{Addresses, Discovery, Place, discover, discover_all};
+pub use discover::{Addresses, Discovery, TargetPortal, discover, discover_all};
 pub use error::SanError;
 pub use inventory::{LunInfo, Skipped};
 pub use iscsi::{ChapAlgorithm, DiscoveredTarget, IscsiError, Secret, TargetAddress};

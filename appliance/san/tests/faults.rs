@@ -150,8 +150,8 @@ async fn without_digests_the_relay_really_damages() {
 fn exchange(tgtd: &Tgtd) {
     let other = tgtd.path().join("other");
     std::fs::write(&other, vec![0; SIZE]).unwrap();
-    tgtd.admin("--mode logicalunit --op delete --tid 1 --lun 1");
-    tgtd.lun(1, 1, &other);
+    tgtd.order("logicalunit", "delete", "--tid 1 --lun 1");
+    tgtd.lun(1, 1, &other, "");
 }
 
 fn assert_exchanged(error: &SanError) {
@@ -186,7 +186,7 @@ async fn a_lun_that_was_exchanged_in_silence_is_found_by_asking() {
 async fn a_lun_that_went_away_is_an_error() {
     let Some(tgtd) = Tgtd::start("a_lun_that_went_away_is_an_error") else { return };
     let (san, lun) = login(disk(tgtd.address())).await;
-    tgtd.admin("--mode logicalunit --op delete --tid 1 --lun 1");
+    tgtd.order("logicalunit", "delete", "--tid 1 --lun 1");
     let error = lun.read(0, 4096).await.unwrap_err();
     assert!(matches!(error, SanError::Device { .. }), "{error:?}");
     assert!(error.to_string().contains("05/25/00"), "{error}");
@@ -231,10 +231,10 @@ async fn a_secret_that_changed_while_the_path_was_lost_is_refused() {
     let Some(tgtd) = Tgtd::start("a_secret_that_changed") else { return };
     let proxy = tgtd.proxy();
     let (san, lun) = login(chap(proxy.address())).await;
-    tgtd.admin(&format!("--mode account --op unbind --tid 2 --user {}", USER.0));
-    tgtd.admin(&format!("--mode account --op delete --user {}", USER.0));
-    tgtd.admin(&format!("--mode account --op new --user {} --password anothersecret99", USER.0));
-    tgtd.admin(&format!("--mode account --op bind --tid 2 --user {}", USER.0));
+    tgtd.order("account", "unbind", &format!("--tid 2 --user {}", USER.0));
+    tgtd.order("account", "delete", &format!("--user {}", USER.0));
+    tgtd.order("account", "new", &format!("--user {} --password anothersecret99", USER.0));
+    tgtd.order("account", "bind", &format!("--tid 2 --user {}", USER.0));
     proxy.cut();
     let error = lun.read(0, 4096).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Refused, "{}", model::chain(&error));

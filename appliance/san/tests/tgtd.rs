@@ -186,11 +186,7 @@ async fn two_luns_that_claim_one_name_are_refused() {
     let Some(tgtd) = Tgtd::start("two_luns_that_claim_one_name_are_refused") else { return };
     let copy = tgtd.path().join("copy");
     std::fs::write(&copy, vec![0; 1 << 20]).unwrap();
-    tgtd.lun(1, 2, &copy);
-    tgtd.admin(&format!(
-        "--mode logicalunit --op update --tid 1 --lun 2 --params scsi_id={}",
-        &NAA[4..]
-    ));
+    tgtd.lun(1, 2, &copy, &format!("scsi_id={}", &NAA[4..]));
     let san = San::login(vec![disk(tgtd.address())]).await.unwrap();
     assert_eq!(san.luns().len(), 2);
     let error = san.find(&NAA.parse().unwrap()).unwrap_err();
@@ -198,9 +194,9 @@ async fn two_luns_that_claim_one_name_are_refused() {
     san.logout().await;
 }
 
-/// Operation codes in a recorded stream of PDUs without digests (RFC 7143, 11), and the bytes of
-/// a PDU that was cut off at its end: an independent look at what left, not our own counters.
-fn opcodes(stream: &[u8]) -> (Vec<u8>, usize) {
+/// CDBs in a recorded stream of PDUs without digests (RFC 7143, 11), and the bytes of a PDU that
+/// was cut off at its end: an independent look at what left, not our own counters.
+fn cdbs(stream: &[u8]) -> (Vec<Vec<u8>>, usize) {
     let mut found = Vec::new();
     let mut rest = stream;
     while let [_, _, _, _, ahs, data @ ..] = rest {
@@ -210,7 +206,7 @@ fn opcodes(stream: &[u8]) -> (Vec<u8>, usize) {
             break;
         };
         match rest[0] & 0x3f {
-            0x01 => found.push(rest[32]),
+            0x01 => found.push(rest[32..48].to_vec()),
             0x02 => assert_eq!(rest[1] & 0x7f, 1, "of task management only ABORT TASK"),
             0x00 | 0x03 | 0x06 => {} // NOP-Out, login, logout
             other => panic!("PDU of opcode {other:02x}h"),
@@ -229,14 +225,14 @@ async fn the_target_sees_only_what_is_on_the_list() {
     proxy.cut_after(5_000_000); // the fault handling counts too
     assert_same(&read_all(&lun, 4 << 20).await, &tgtd.content);
     san.logout().await;
-    let streams: Vec<_> = proxy.requests().iter().map(|stream| opcodes(stream)).collect();
+    let streams: Vec<_> = proxy.requests().iter().map(|stream| cdbs(stream)).collect();
     assert_eq!(streams.len(), 2, "cut once, reinstated once");
     assert_eq!(streams[1].1, 0, "the last session ends with a whole PDU");
-    let seen: Vec<u8> = streams.into_iter().flat_map(|(opcodes, _)| opcodes).collect();
-    assert!(seen.iter().all(|seen| Role::SourceDisk.opcodes().any(|listed| listed == *seen)));
+    let seen: Vec<_> = streams.into_iter().flat_map(|(cdbs, _)| cdbs).collect();
+    assert!(seen.iter().all(|cdb| Role::SourceDisk.allows(cdb)), "only what asks");
     let counted = lun.counters();
     assert!(counted.retries > 0);
-    let reads = seen.iter().filter(|&&opcode| opcode == 0x88).count();
+    let reads = seen.iter().filter(|cdb| cdb[0] == 0x88).count();
     assert!(reads >= SIZE / (256 * 1024), "{reads} reads");
     assert!(reads as u64 <= counted.commands[&0x88], "no read that was not counted");
 }

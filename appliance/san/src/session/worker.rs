@@ -1,13 +1,8 @@
 //! The task that owns a session's link: orders in, bytes both ways, answers out.
 
-<<<<<<< HEAD
 use super::{Context, Order, refuse};
 use crate::job::{Answer, Failure, Job, Mark};
-use crate::link::{Link, session_error};
-=======
-use super::{Answer, Context, Failure, Job, Mark, Order, refuse};
 use crate::link::{Link, Memory, session_error};
->>>>>>> 77ff0ce (iscsi, san: redirection, asynchronous messages, challenges answered once; discovery at every portal)
 use crate::{PortalConfig, SanError};
 use bytes::BytesMut;
 use iscsi::{Agreed, Command, Completion, Event, Finished, IscsiError, Outcome};

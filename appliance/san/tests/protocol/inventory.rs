@@ -2,7 +2,7 @@
 
 use super::{config, spec, start};
 use fakes::target::{Disk, NAME, Rule, Spec, Then, When};
-use san::{Addresses, Place, San, discover_all};
+use san::{Addresses, San, TargetPortal, discover_all};
 
 /// 700 LUNs by peripheral and flat addressing; LUN 0 is none of them.
 #[tokio::test]
@@ -34,9 +34,12 @@ async fn every_portal_is_asked_and_one_that_fails_is_named() {
     let dead = "127.0.0.1:1".to_owned();
     let portals = [one.address().to_string(), dead.clone(), two.address().to_string()];
     let found = discover_all(&portals, "iqn.2026-01.test:a", None, Addresses::AsTold).await;
-    let place =
-        |portal: &String, group| Place { target: NAME.into(), portal: portal.clone(), group };
-    assert_eq!(found.places, [place(&portals[0], Some(1)), place(&portals[2], Some(1))]);
+    let place = |portal: &String, group| TargetPortal {
+        target: NAME.into(),
+        portal: portal.clone(),
+        group,
+    };
+    assert_eq!(found.portals, [place(&portals[0], Some(1)), place(&portals[2], Some(1))]);
     assert_eq!(found.failed.len(), 1);
     assert_eq!(found.failed[0].0, dead);
 }
@@ -53,11 +56,11 @@ async fn a_portal_can_be_kept_against_what_the_target_names() {
     target.rule(Rule::always(When::Text, Then::instead(answer)));
     let portals = [target.address().to_string()];
     let told = discover_all(&portals, "iqn.2026-01.test:a", None, Addresses::AsTold).await;
-    let told: Vec<_> = told.places.iter().map(|place| place.portal.as_str()).collect();
+    let told: Vec<_> = told.portals.iter().map(|place| place.portal.as_str()).collect();
     assert_eq!(told, ["10.0.2.15:3260", "[fd00::15]:3260"]);
     let asked = discover_all(&portals, "iqn.2026-01.test:a", None, Addresses::AsAsked).await;
-    assert_eq!(asked.places.len(), 1);
-    let place = asked.places[0].clone();
+    assert_eq!(asked.portals.len(), 1);
+    let place = asked.portals[0].clone();
     assert_eq!(place.portal, portals[0]);
     let config = san::PortalConfig { portal: place.portal, ..config(target.address()) };
     San::login(vec![config]).await.unwrap().logout().await;

@@ -115,3 +115,28 @@ async fn an_unknown_command_is_not_repeated() {
     assert_eq!(target.count(0x88), 1);
     san.logout().await;
 }
+
+/// From login to logout, with faults of every sort between: only questions leave.
+#[tokio::test]
+async fn only_questions_leave_from_login_to_logout() {
+    let (spec, disk) = spec();
+    let target = start(spec).await;
+    let (san, lun) = login(&target).await;
+    for then in [
+        Then::Status(0x28, vec![]),
+        Then::Status(0x18, vec![]),
+        Then::Status(2, sense(6, 0x29, 0)),
+        Then::Status(2, sense(6, 0x2a, 6)),
+        Then::Status(2, sense(6, 0x3f, 0x0e)),
+        Then::Silence,
+        Then::Close,
+    ] {
+        target.rule(Rule::once(READ, then));
+        assert_reads(&lun, &target, &disk).await;
+    }
+    lun.verify().await.unwrap();
+    san.logout().await;
+    super::assert_harmless(&target);
+    let seen = target.seen();
+    assert_eq!(seen.last().unwrap().last().unwrap().opcode(), 0x06, "the last word is a logout");
+}

@@ -18,6 +18,8 @@ const BUFFER: usize = 64 * 1024;
 struct Orders {
     /// Bytes left until the connection is cut.
     cut_in: Option<u64>,
+    /// The same for each connection that is still to come.
+    cut_each_in: Option<u64>,
     /// Bytes left until one byte is damaged.
     flip_in: Option<u64>,
     stalled: bool,
@@ -69,6 +71,11 @@ impl Proxy {
     /// Cuts the connection once `bytes` more have gone to the client. Happens once.
     pub fn cut_after(&self, bytes: u64) {
         self.shared.order(|orders| orders.cut_in = Some(bytes));
+    }
+
+    /// Cuts every connection that comes from now on after so many bytes, or none any more.
+    pub fn cut_each_after(&self, bytes: Option<u64>) {
+        self.shared.order(|orders| orders.cut_each_in = bytes);
     }
 
     /// Inverts the lowest bit of the byte that comes after `bytes` more. Happens once.
@@ -188,6 +195,7 @@ fn accept(listener: &TcpListener, upstream: SocketAddr, shared: &Arc<Shared>) {
         }
         let Ok(client) = client else { continue };
         state.accepted += 1;
+        state.orders.cut_in = state.orders.cut_each_in.or(state.orders.cut_in);
         let refusing = state.orders.refusing;
         drop(state);
         if refusing {

@@ -7,7 +7,7 @@
 //! | RESERVATION CONFLICT | `WaitReserved`: another host holds it, usually for moments |
 //! | TASK ABORTED, 6/xx, a deferred error, sense that got lost | `Repeat`: it was not run |
 //! | B/xx | `RepeatElsewhere`: by another path if there is one |
-//! | ACA ACTIVE, 2/04/01, 2/04/07, 2/04/09, 2/04/0A, 2/04/14 | `Wait`: becoming ready, in transition |
+//! | ACA ACTIVE, 2/04/01, 2/04/07, 2/04/09, 2/04/0A, 2/04/14 | `Wait`: not ready yet |
 //! | 2/04/03, 2/04/0B, 2/04/0C, 5/25/00 | `PathUnusable`: use another, the LUN is not broken |
 //! | 6/2A/06, 6/2A/07 | `StatesChanged`: ask REPORT TARGET PORT GROUPS again, repeat |
 //! | 6/3F/0E | `LunsChanged`: ask REPORT LUNS again, repeat |

@@ -185,7 +185,7 @@ impl<T> Connection<T> {
     /// | event | meaning | what we do |
     /// |---|---|---|
     /// | 0 | SCSI event | nothing: a unit attention will say it again |
-    /// | 1, 4 | please log out, please negotiate again | finish what is in flight, log out in time |
+    /// | 1, 4 | please log out, negotiate again | finish what is in flight, log out in time |
     /// | 2, 3 | this connection, this session will be dropped | leave; come back after Time2Wait |
     /// | 248 to 255 | the vendor's own | nothing |
     /// | others | tasks were aborted, or nobody knows | leave |

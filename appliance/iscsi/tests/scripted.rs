@@ -322,9 +322,8 @@ fn sequence_numbers_go_round() {
             last[at..at + 4].copy_from_slice(&value.to_be_bytes());
         }
         feed(&mut connection, &last, 50, SECOND);
-        assert!(
-            matches!(finished(&mut connection), (context, Outcome::Completed(_), _) if context == round)
-        );
+        let (context, outcome, _) = finished(&mut connection);
+        assert!(context == round && matches!(outcome, Outcome::Completed(_)));
     }
 }
 

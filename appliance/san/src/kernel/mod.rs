@@ -27,6 +27,8 @@ mod fc;
 #[cfg(test)]
 mod fixture;
 mod generic;
+#[cfg(test)]
+mod guest;
 mod node;
 mod pool;
 mod ring;
@@ -52,6 +54,7 @@ use candidate::{InUse, judge};
 use disk::Inner;
 use node::Node;
 use ring::Ring;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use ticket::Ticket;
 use tokio::sync::watch;
@@ -70,6 +73,8 @@ struct Shared {
     ring: OnceLock<Option<Ring<Ticket>>>,
     disks: Mutex<Vec<Weak<Inner>>>,
     changes: watch::Sender<u64>,
+    /// Somebody listens to the kernel.
+    listening: AtomicBool,
 }
 
 /// A device, and why it is not read if it is not.
@@ -90,7 +95,8 @@ impl Default for Kernel {
 impl Kernel {
     fn at(tree: Tree) -> Self {
         let (ring, disks) = (OnceLock::new(), Mutex::new(Vec::new()));
-        Self(Arc::new(Shared { tree, ring, disks, changes: watch::Sender::new(0) }))
+        let (changes, listening) = (watch::Sender::new(0), AtomicBool::new(false));
+        Self(Arc::new(Shared { tree, ring, disks, changes, listening }))
     }
 
     /// The Fibre Channel ports of this box and what they see.
@@ -156,25 +162,40 @@ impl Kernel {
     }
 
     /// Listens to what the kernel tells about its devices, as long as a handle lives; only a hint,
-    /// so looking at intervals stays necessary. Within a tokio runtime only.
+    /// so looking at intervals stays necessary. Once is enough, more often does no harm. Within a
+    /// tokio runtime only.
     pub fn watch(&self) -> std::io::Result<()> {
-        let uevents = Uevents::listen()?;
-        tokio::spawn(listen(uevents, Arc::downgrade(&self.0)));
+        if self.0.listening.swap(true, SeqCst) {
+            return Ok(());
+        }
+        let uevents = Uevents::listen();
+        if uevents.is_err() {
+            self.0.listening.store(false, SeqCst);
+        }
+        tokio::spawn(listen(uevents?, Arc::downgrade(&self.0), self.changes()));
         Ok(())
     }
 }
 
-async fn listen(uevents: Uevents, shared: Weak<Shared>) {
+/// Ends when no handle is left, which is when nobody is left who could count.
+async fn listen(uevents: Uevents, shared: Weak<Shared>, mut counted: watch::Receiver<u64>) {
     loop {
-        let change = match uevents.next().await {
-            Ok(change) => change,
-            Err(error) => {
-                tracing::warn!(%error, "the kernel's device messages ended");
-                return;
-            }
+        let change = tokio::select! {
+            change = uevents.next() => change,
+            count = counted.changed() => match count {
+                Ok(()) => continue,
+                Err(_) => return,
+            },
         };
         let Some(shared) = shared.upgrade() else { return };
-        shared.pass_on(change);
+        match change {
+            Ok(change) => shared.pass_on(change),
+            Err(error) => {
+                tracing::warn!(%error, "the kernel's device messages ended");
+                shared.listening.store(false, SeqCst);
+                return;
+            }
+        }
     }
 }
 

@@ -108,11 +108,12 @@ fn set(
     let before = text(folder, attribute);
     let result = match before.as_deref() {
         None => SettingResult::Missing,
-        Some(now) if now == wanted.1 => SettingResult::AlreadySo,
+        // Where the two differ, the attribute does not show whether it was set or found so.
+        Some(now) if now == wanted.0 => SettingResult::AlreadySo,
         Some(_) => match store(&folder.join(attribute), wanted.0) {
             Err(error) => SettingResult::Failed(explained(&error)),
             Ok(()) => match text(folder, attribute) {
-                Some(now) if now == wanted.1 || now == wanted.0 => SettingResult::Done,
+                Some(now) if now == wanted.1 => SettingResult::Done,
                 now => SettingResult::Failed(format!("the kernel took it and says {now:?}")),
             },
         },
@@ -184,14 +185,20 @@ mod tests {
                 of("1:0:0:1", "cache_type"),
             ]
         };
-        assert_eq!(results(&fixture), wanted(SettingResult::Done));
+        let mut first = results(&fixture);
+        // A file does not turn what was written into what the kernel shows for it.
+        assert!(matches!(&first[4].2, SettingResult::Failed(why) if why.contains(CACHE.0)));
+        first[4].2 = SettingResult::Done;
+        assert_eq!(first, wanted(SettingResult::Done));
         let port = "class/fc_remote_ports/rport-1:0-0";
         assert_eq!(fixture.get(&format!("{port}/fast_io_fail_tmo")), "5");
         assert_eq!(fixture.get(&format!("{port}/dev_loss_tmo")), "30");
         let cache = "bus/scsi/devices/1:0:0:1/scsi_disk/1:0:0:1/cache_type";
         assert_eq!(fixture.get(cache), CACHE.0, "the word that keeps MODE SELECT away");
-        fixture.set(cache, CACHE.1); // as the kernel shows it
         assert_eq!(results(&fixture), wanted(SettingResult::AlreadySo));
+        fixture.set(cache, CACHE.1); // as the kernel shows it, and also what it finds by itself
+        assert_ne!(results(&fixture)[4].2, SettingResult::AlreadySo);
+        assert_eq!(fixture.get(cache), CACHE.0);
     }
 
     #[test]

@@ -21,7 +21,7 @@ fn corpus() -> Vec<(String, Vec<u8>)> {
 #[test]
 fn the_corpus_is_decoded() {
     let corpus = corpus();
-    assert!(corpus.len() >= 12);
+    assert!(corpus.len() >= 29);
     for (_, bytes) in &corpus {
         scsi::fuzz(bytes);
         for length in 0..bytes.len() {

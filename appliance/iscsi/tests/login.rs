@@ -251,9 +251,12 @@ fn a_key_may_be_negotiated_once_in_a_login() {
     let mut connection = start(config());
     answer(&mut connection, TO_OPERATIONAL, 0, &["AuthMethod=None"]);
     sent(&mut connection);
-    answer(&mut connection, 0x04, 1, &["InitialR2T=No"]);
+    let information = ["TargetAlias=array", "TargetPortalGroupTag=2"];
+    answer(&mut connection, 0x04, 1, &[information[0], information[1], "InitialR2T=No"]);
     sent(&mut connection);
-    answer(&mut connection, TO_FULL, 2, &["InitialR2T=No"]);
+    answer(&mut connection, 0x04, 2, &information); // what only informs may be repeated
+    assert_eq!(sent(&mut connection).len(), 1);
+    answer(&mut connection, TO_FULL, 3, &["InitialR2T=No"]);
     assert_eq!(error(&mut connection).kind(), ErrorKind::Misbehaved);
 }
 

@@ -10,6 +10,10 @@ const FIRST_BURST: u32 = 256 * 1024;
 /// MaxRecvDataSegmentLength of a target that declares none (13.12).
 const DEFAULT_SEGMENT: u32 = 8192;
 
+/// Keys that only inform: a target may say them again in each of its answers.
+const INFORMATION: &[&str] =
+    &["TargetAlias", "TargetPortalGroupTag", "TargetAddress", "TargetName"];
+
 /// What both sides agreed on at login.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Agreed {
@@ -109,10 +113,12 @@ impl Negotiation {
     ) -> Result<Vec<u8>, IscsiError> {
         let mut reply = Vec::new();
         for (key, value) in pairs.iter() {
-            if self.seen.iter().any(|seen| seen == key) {
-                return Err(IscsiError::misbehaved(format!("key {key} came twice")));
+            if !INFORMATION.contains(&key) {
+                if self.seen.iter().any(|seen| seen == key) {
+                    return Err(IscsiError::misbehaved(format!("key {key} came twice")));
+                }
+                self.seen.push(key.to_owned());
             }
-            self.seen.push(key.to_owned());
             if let Taken::Answer(answer) = self.take_one(agreed, key, value)? {
                 keys::push(&mut reply, key, answer);
             }
@@ -136,7 +142,7 @@ impl Negotiation {
             }
             "DefaultTime2Retain" => drop(number(key, value, 0, 3600)?),
             "ErrorRecoveryLevel" => drop(number(key, value, 0, 0)?),
-            "TargetAlias" | "TargetPortalGroupTag" | "TargetAddress" | "TargetName" => {}
+            _ if INFORMATION.contains(&key) => {}
             // 13.24, 13.23: our protocol level and reporting are those of the RFCs themselves.
             "iSCSIProtocolLevel" => return Ok(Taken::Answer("1")),
             "TaskReporting" => return Ok(Taken::Answer("RFC3720")),

@@ -37,6 +37,9 @@ use tokio::time::Instant;
 /// Longest pause between two looks for a device that is gone.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
+/// Commands that the kernel takes at a time by one open generic node (SG_MAX_QUEUE); more wait here.
+const AT_ONCE: usize = 16;
+
 /// Handle of a disk of the kernel. Cloning gives another handle of the same.
 #[derive(Clone, Debug)]
 pub(crate) struct KernelDisk(pub(super) Arc<Inner>);
@@ -79,14 +82,14 @@ impl KernelDisk {
             way,
             place: device.place(),
             // Those that were given up may hold as many threads as those that run.
-            pool: Pool::new("san-kernel", 2 * depth + 1),
+            pool: Pool::new("san-kernel", (2 * depth + 1).min(AT_ONCE)),
             limits,
             ring,
             node: Mutex::new(Some(Arc::new(node))),
             looking: tokio::sync::Mutex::new(None),
             epoch: AtomicU64::new(1),
             told: AtomicU64::new(0),
-            table: Mutex::new(Table::new(depth)),
+            table: Mutex::new(Table::new(depth.min(AT_ONCE / 2))),
             closed: AtomicBool::new(false),
             emptied: Notify::new(),
         });
@@ -183,10 +186,15 @@ impl Inner {
         if matches!(result, Err(Failure::Lost(_))) {
             self.lose(node);
         }
-        let waiting = self.table().leave(id);
+        let waiting = self.table().end(id);
         if let Some(waiting) = waiting {
             self.tell(waiting, buffer, result);
         }
+    }
+
+    /// A command has left the kernel. One that nobody told the end of is told nothing.
+    pub(super) fn forget(&self, id: u64) {
+        self.table().leave(id);
         self.emptied.notify_waiters();
     }
 

@@ -28,6 +28,13 @@ pub(super) struct Ticket {
     pub(super) own: Option<BytesMut>,
 }
 
+impl Drop for Ticket {
+    /// It ended, or it was lost on the way (a panic): nobody waits for it any more.
+    fn drop(&mut self) {
+        self.disk.forget(self.id);
+    }
+}
+
 impl Ticket {
     /// Sends the command by the block node if it is a READ and there is one, else by SG_IO.
     pub(super) fn send(mut self, buffer: BytesMut, exchangeable: bool) {

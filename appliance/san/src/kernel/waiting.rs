@@ -3,7 +3,7 @@
 use crate::counters::Cells;
 use crate::depth::Permit;
 use crate::job::Answer;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -20,19 +20,20 @@ pub(super) struct Waiting {
 }
 
 /// Invariant: numbers are given in the order of `until`, since all commands of a disk have the
-/// same time; `given_up` counts those that the kernel still has though nobody waits for them.
+/// same time; `given_up` are those that the kernel still has though nobody waits for them, and none
+/// of them is in `waiting`.
 #[derive(Debug)]
 pub(super) struct Table {
     waiting: BTreeMap<u64, Waiting>,
     next: u64,
-    given_up: usize,
+    given_up: BTreeSet<u64>,
     given_up_max: usize,
 }
 
 impl Table {
     /// `given_up_max`: with as many unanswered commands no more are taken.
     pub(super) fn new(given_up_max: usize) -> Self {
-        Self { waiting: BTreeMap::new(), next: 0, given_up: 0, given_up_max }
+        Self { waiting: BTreeMap::new(), next: 0, given_up: BTreeSet::new(), given_up_max }
     }
 
     /// A number for a command that is to be sent; the command itself and how many were given up
@@ -41,8 +42,8 @@ impl Table {
         &mut self,
         waiting: Waiting,
     ) -> Result<(u64, Arc<Cells>), (Waiting, usize)> {
-        if self.given_up >= self.given_up_max {
-            return Err((waiting, self.given_up));
+        if self.given_up.len() >= self.given_up_max {
+            return Err((waiting, self.given_up.len()));
         }
         let (id, cells) = (self.next, Arc::clone(&waiting.cells));
         self.next += 1;
@@ -50,13 +51,15 @@ impl Table {
         Ok((id, cells))
     }
 
-    /// The kernel is through with a command; `None` when it had been given up.
-    pub(super) fn leave(&mut self, id: u64) -> Option<Waiting> {
-        let waiting = self.waiting.remove(&id);
-        if waiting.is_none() {
-            self.given_up -= 1;
-        }
-        waiting
+    /// The end of a command is known; `None` when it had been given up.
+    pub(super) fn end(&mut self, id: u64) -> Option<Waiting> {
+        self.waiting.remove(&id)
+    }
+
+    /// The kernel is through with a command, whatever became of it.
+    pub(super) fn leave(&mut self, id: u64) {
+        self.waiting.remove(&id);
+        self.given_up.remove(&id);
     }
 
     /// A command whose time has run out, and when the next one's does.
@@ -66,13 +69,14 @@ impl Table {
         if until > now {
             return (None, Some(until));
         }
-        self.given_up += 1;
-        (Some(first.remove()), None)
+        let (id, waiting) = first.remove_entry();
+        self.given_up.insert(id);
+        (Some(waiting), None)
     }
 
     #[cfg(test)]
     pub(super) fn given_up(&self) -> usize {
-        self.given_up
+        self.given_up.len()
     }
 
     /// Nobody waits.

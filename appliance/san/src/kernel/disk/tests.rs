@@ -176,3 +176,22 @@ async fn commands_for_another_lun_are_not_sent_to_this_one() {
     assert!(matches!(answer.result, Err(Failure::NotSent(_))), "{:?}", answer.result);
     assert!(stand.client.cells.now().commands.is_empty());
 }
+
+/// A thread that panics takes its command with it.
+#[tokio::test]
+async fn a_command_that_is_lost_on_the_way_is_waited_for_by_nobody() {
+    let (file, _) = content();
+    let stand = Stand::new(file, 0, true);
+    let inner = &stand.disk.0;
+    let job = stand.client.job(read(0), false).await;
+    let (reply, answer) = oneshot::channel();
+    let Job { cdb, cells, permit, .. } = job;
+    let until = Instant::now() + TIMEOUT;
+    let waiting = Waiting { reply, cells: Arc::clone(&cells), permit, length: 512, until };
+    let (id, _) = inner.table().enter(waiting).unwrap();
+    let (disk, node) = (Arc::clone(inner), inner.node().unwrap());
+    drop(Ticket { disk, node, id, cdb, cells, own: None });
+    assert!(answer.await.is_err());
+    stand.disk.logout().await;
+    assert_eq!(inner.table().given_up(), 0);
+}

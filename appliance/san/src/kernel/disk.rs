@@ -37,7 +37,8 @@ use tokio::time::Instant;
 /// Longest pause between two looks for a device that is gone.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// Commands that the kernel takes at a time by one open generic node (SG_MAX_QUEUE); more wait here.
+/// Commands that the kernel takes at a time by one open generic node (SG_MAX_QUEUE); more of them
+/// wait here.
 const AT_ONCE: usize = 16;
 
 /// Handle of a disk of the kernel. Cloning gives another handle of the same.

@@ -18,25 +18,26 @@ use std::time::Duration;
 /// Bytes of the disk of a target.
 const SIZE: usize = 1 << 20;
 
-/// A session with a fake target by `portal`, with short times so that faults show soon.
+/// A session with a fake target by `portal`, with times so short that faults show soon, and so
+/// long that a busy machine is none.
 fn config(portal: SocketAddr) -> PortalConfig {
     let mut config = PortalConfig {
         portal: portal.to_string(),
         target: NAME.into(),
         initiator: "iqn.2026-01.test.holdfast:san".into(),
         data_digest: false,
-        busy_patience: Duration::from_millis(600),
-        command_timeout: Duration::from_millis(300),
+        busy_patience: Duration::from_secs(1),
+        command_timeout: Duration::from_secs(1),
         reconnect: Reconnect {
             attempts: 3,
             delay: Duration::from_millis(20),
-            patience: Duration::from_secs(5),
+            patience: Duration::from_secs(10),
         },
         ..PortalConfig::default()
     };
-    config.timers.login = Duration::from_millis(400);
-    config.timers.abort = Duration::from_millis(200);
-    config.timers.farewell = Duration::from_millis(300);
+    config.timers.login = Duration::from_millis(1500);
+    config.timers.abort = Duration::from_millis(500);
+    config.timers.farewell = Duration::from_secs(1);
     config
 }
 

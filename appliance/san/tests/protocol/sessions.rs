@@ -225,7 +225,7 @@ async fn a_target_that_stalls_is_given_up_in_each_phase() {
         let begun = Instant::now();
         let error = San::login(vec![config(target.address())]).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Retryable, "{when:?}: {}", model::chain(&error));
-        assert!(begun.elapsed() < Duration::from_secs(10), "{when:?}");
+        assert!(begun.elapsed() < Duration::from_secs(20), "{when:?}");
         assert_harmless(&target);
     }
     let target = start(Spec::default()).await;

@@ -14,6 +14,9 @@ use crate::point::{
     PointDetail, PointQuery, PointSummary, Protection,
 };
 use crate::run::{Run, RunRequest, RunsStarted};
+use crate::san::{
+    Discovered, DiscoveryRequest, FcPorts, LunTest, LunTestRequest, SanLuns, SanPaths, SanSessions,
+};
 use crate::status::Status;
 use crate::vm::VmSummary;
 use crate::volume::{KeyEpoch, VolumeRequest, Volumes};
@@ -199,6 +202,20 @@ endpoints! {
     AddVolume: Post "/repository/volumes", Nothing, VolumeRequest => 200 Volumes;
     /// Makes the next data key of an encrypted repository.
     RotateKey: Post "/repository/keys", Nothing, Nothing => 200 KeyEpoch;
+    /// The sessions with the SAN.
+    ListSanSessions: Get "/san/sessions", Nothing, Nothing => 200 SanSessions;
+    /// Logs in where there is no session, and takes the inventory again.
+    LoginSan: Post "/san/login", Nothing, Nothing => 200 SanSessions;
+    /// Asks a portal for its targets.
+    DiscoverPortal: Post "/san/discovery", Nothing, DiscoveryRequest => 200 Discovered;
+    /// The LUNs within reach.
+    ListSanLuns: Get "/san/luns", Nothing, Nothing => 200 SanLuns;
+    /// The paths of all LUNs.
+    ListSanPaths: Get "/san/paths", Nothing, Nothing => 200 SanPaths;
+    /// The Fibre Channel ports of the appliance.
+    ListFcPorts: Get "/san/fc", Nothing, Nothing => 200 FcPorts;
+    /// Measures how a LUN reads.
+    TestLun: Post "/san/luns/{naa}/test", Nothing, LunTestRequest => 200 LunTest;
     /// The signed head of the ledger.
     GetLedgerHead: Get "/ledger/head", Nothing, Nothing => 200 LedgerHead;
     /// Leaves of the ledger, in order.

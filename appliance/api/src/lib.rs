@@ -14,6 +14,7 @@
 //! | [`maintenance`] | scrub, expiry, compaction, the forecast |
 //! | [`volume`] | the repository's disks, its data keys |
 //! | [`ledger`] | the record: head, leaves, proofs |
+//! | [`san`] | sessions, LUNs, paths, discovery, the test of a LUN |
 //! | [`status`] | how the appliance fares |
 //! | [`problem`] | RFC 9457 problem details |
 //! | [`page`] | lists, a page at a time |
@@ -30,6 +31,7 @@ pub mod page;
 pub mod point;
 pub mod problem;
 pub mod run;
+pub mod san;
 pub mod status;
 pub mod text;
 pub mod vm;
@@ -54,6 +56,11 @@ pub use problem::{Problem, problem_type, status_of};
 pub use run::{
     BackupResult, Damage, Progress, Run, RunKind, RunRequest, RunResult, RunState, RunStep,
     RunsStarted, StepState, VerifyResult,
+};
+pub use san::{
+    Discovered, DiscoveredPlace, DiscoveryRequest, FcPortView, FcPorts, FcRemotePort, LunTest,
+    LunTestRequest, PRESENT_READ_ONLY, SanLun, SanLuns, SanPath, SanPathState, SanPaths,
+    SanProblem, SanSession, SanSessions,
 };
 pub use status::{
     CareStatus, Health, LunStatus, Reason, RepositoryStatus, SanStatus, ScrubStatus, Status,

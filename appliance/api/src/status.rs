@@ -177,7 +177,7 @@ pub struct SanStatus {
 pub struct LunStatus {
     /// `naa.` and hex digits.
     pub naa: NaaName,
-    /// Where it was found, such as `iqn.…, LUN 1 at 10.0.0.1:3260`.
+    /// Where it was found first, such as `iqn.…, LUN 1 at 10.0.0.1:3260`.
     pub target: String,
     /// Its size.
     pub capacity_bytes: u64,
@@ -187,4 +187,13 @@ pub struct LunStatus {
     pub datastore: Option<String>,
     /// Why it cannot be read.
     pub error: Option<String>,
+    /// It is presented read-only; `None`: it does not say.
+    #[serde(default)]
+    pub write_protected: Option<bool>,
+    /// Paths that were found.
+    #[serde(default)]
+    pub paths: u64,
+    /// Paths that commands can take now.
+    #[serde(default)]
+    pub paths_usable: u64,
 }

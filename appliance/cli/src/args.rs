@@ -44,6 +44,9 @@ pub(crate) enum Command {
     /// What is stored: reading it again, making room, looking ahead
     #[command(subcommand)]
     Repository(Repository),
+    /// The SAN: sessions, LUNs and the paths to them
+    #[command(subcommand)]
+    San(San),
     /// The record of everything that happened to recovery points, and proofs over it
     #[command(subcommand)]
     Ledger(Ledger),
@@ -225,6 +228,45 @@ pub(crate) enum Volume {
         /// Its number
         #[arg(value_name = "NUMBER", value_parser = clap::value_parser!(u8).range(1..))]
         number: u8,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum San {
+    /// Ask a portal for its targets
+    Discover {
+        /// Its address; an IPv6 host stands in brackets
+        #[arg(value_name = "HOST:PORT")]
+        portal: String,
+        /// The targets are where they were asked, whatever addresses they name: for targets behind
+        /// address translation
+        #[arg(long)]
+        as_asked: bool,
+    },
+    /// Log in where there is no session, look for new LUNs and paths, and show the sessions
+    Login {
+        /// Only show the sessions
+        #[arg(long)]
+        show: bool,
+    },
+    /// List the LUNs within reach
+    Luns,
+    /// List the paths of every LUN with their states
+    Paths,
+    /// List the Fibre Channel ports of the appliance and the ports that they see
+    Fc,
+    /// Measure how a LUN reads: latency, sequential and random throughput
+    ///
+    /// Reads only, with no more commands at a time than a backup has. Exit status 1 when the LUN
+    /// is not what it was when it was found.
+    Test {
+        /// Its NAA name, as 'san luns' lists it
+        #[arg(value_name = "LUN")]
+        lun: String,
+        /// How long all measurements together take
+        #[arg(long, value_name = "N", default_value_t = 6)]
+        #[arg(value_parser = clap::value_parser!(u32).range(1..=30))]
+        seconds: u32,
     },
 }
 

@@ -1,14 +1,15 @@
 //! What the console needs from the rest of the appliance: one method for each endpoint.
 
 use api::{
-    ConsistencyQuery, DataRanges, DataRangesQuery, DeletionPreview, ExpiryPreview, Forecast,
-    ForecastQuery, HoldRequest, InclusionQuery, KeyEpoch, Leaves, LeavesQuery, LedgerHead,
-    LockExtension, LockTightening, LockView, MaintenanceRequest, MaintenanceRun, Page, PageQuery,
-    PointDetail, PointQuery, PointSummary, Problem, Proof, Protection, Run, RunRequest,
-    RunsStarted, Status, VmSummary, VolumeRequest, Volumes,
+    ConsistencyQuery, DataRanges, DataRangesQuery, DeletionPreview, Discovered, DiscoveryRequest,
+    ExpiryPreview, FcPorts, Forecast, ForecastQuery, HoldRequest, InclusionQuery, KeyEpoch, Leaves,
+    LeavesQuery, LedgerHead, LockExtension, LockTightening, LockView, LunTest, LunTestRequest,
+    MaintenanceRequest, MaintenanceRun, Page, PageQuery, PointDetail, PointQuery, PointSummary,
+    Problem, Proof, Protection, Run, RunRequest, RunsStarted, SanLuns, SanPaths, SanSessions,
+    Status, VmSummary, VolumeRequest, Volumes,
 };
 use bytes::Bytes;
-use model::{DiskRange, ErrorKind, RecoveryPointId, RunId};
+use model::{DiskRange, ErrorKind, NaaName, RecoveryPointId, RunId};
 use std::future::Future;
 use tokio::sync::mpsc;
 
@@ -126,6 +127,34 @@ pub trait Engine: Send + Sync + 'static {
         &self,
         query: ConsistencyQuery,
     ) -> impl Future<Output = EngineResult<Proof>> + Send;
+
+    /// The sessions with the SAN.
+    fn san_sessions(&self) -> impl Future<Output = EngineResult<SanSessions>> + Send;
+
+    /// Logs in where there is no session, and takes the inventory again.
+    fn login_san(&self) -> impl Future<Output = EngineResult<SanSessions>> + Send;
+
+    /// Asks a portal for its targets.
+    fn discover_portal(
+        &self,
+        request: DiscoveryRequest,
+    ) -> impl Future<Output = EngineResult<Discovered>> + Send;
+
+    /// The LUNs within reach.
+    fn san_luns(&self) -> impl Future<Output = EngineResult<SanLuns>> + Send;
+
+    /// The paths of all LUNs.
+    fn san_paths(&self) -> impl Future<Output = EngineResult<SanPaths>> + Send;
+
+    /// The Fibre Channel ports of this box.
+    fn fc_ports(&self) -> impl Future<Output = EngineResult<FcPorts>> + Send;
+
+    /// Measures how a LUN reads; takes as long as the request says.
+    fn test_lun(
+        &self,
+        name: NaaName,
+        request: LunTestRequest,
+    ) -> impl Future<Output = EngineResult<LunTest>> + Send;
 
     /// Length of a disk's image in bytes. `disk` is [`api::PointDisk::index`].
     fn disk_capacity(

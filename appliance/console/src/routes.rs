@@ -6,10 +6,11 @@ use crate::engine::{Engine, EngineResult};
 use crate::secret::Secret;
 use crate::{assets, auth, stream};
 use api::endpoint::{
-    AddVolume, DeletePoint, ExtendLock, GetDataRanges, GetDisk, GetFile, GetForecast,
-    GetLedgerHead, GetMaintenance, GetPoint, GetRun, GetStatus, HoldPoint, ListLeaves, ListPoints,
-    ListRuns, ListVms, ListVolumes, PreviewDeletion, PreviewExpiry, ProveConsistency,
-    ProveInclusion, RotateKey, StartMaintenance, StartRuns, TightenLock, VerifyPoint,
+    AddVolume, DeletePoint, DiscoverPortal, ExtendLock, GetDataRanges, GetDisk, GetFile,
+    GetForecast, GetLedgerHead, GetMaintenance, GetPoint, GetRun, GetStatus, HoldPoint,
+    ListFcPorts, ListLeaves, ListPoints, ListRuns, ListSanLuns, ListSanPaths, ListSanSessions,
+    ListVms, ListVolumes, LoginSan, PreviewDeletion, PreviewExpiry, ProveConsistency,
+    ProveInclusion, RotateKey, StartMaintenance, StartRuns, TestLun, TightenLock, VerifyPoint,
 };
 use api::{Endpoint, EndpointInfo, Method, Nothing, Problem};
 use axum::Router;
@@ -38,7 +39,8 @@ pub(crate) fn router<E: Engine>(engine: Arc<E>, secret: Secret, limits: BodyLimi
 
 /// The table of `api`, with what each row does.
 fn endpoints<E: Engine>(limits: BodyLimits) -> Routes<E> {
-    Routes::new(limits)
+    let routes = Routes::new(limits);
+    san(routes)
         .json(GetStatus, |engine: Arc<E>, _| async move { Ok(engine.status().await?) })
         .json(ListVms, |engine: Arc<E>, call| async move { Ok(engine.vms(call.query).await?) })
         .json(StartRuns, |engine: Arc<E>, call| async move {
@@ -107,6 +109,23 @@ fn endpoints<E: Engine>(limits: BodyLimits) -> Routes<E> {
         })
         .raw(GetDisk, stream::disk)
         .raw(GetFile, stream::file)
+}
+
+/// The rows of the SAN.
+fn san<E: Engine>(routes: Routes<E>) -> Routes<E> {
+    routes
+        .json(ListSanSessions, |engine: Arc<E>, _| async move { Ok(engine.san_sessions().await?) })
+        .json(LoginSan, |engine: Arc<E>, _| async move { Ok(engine.login_san().await?) })
+        .json(DiscoverPortal, |engine: Arc<E>, call| async move {
+            Ok(engine.discover_portal(call.request).await?)
+        })
+        .json(ListSanLuns, |engine: Arc<E>, _| async move { Ok(engine.san_luns().await?) })
+        .json(ListSanPaths, |engine: Arc<E>, _| async move { Ok(engine.san_paths().await?) })
+        .json(ListFcPorts, |engine: Arc<E>, _| async move { Ok(engine.fc_ports().await?) })
+        .json(TestLun, |engine: Arc<E>, call| async move {
+            let name = call.parameter("naa")?;
+            Ok(engine.test_lun(name, call.request).await?)
+        })
 }
 
 fn not_empty(request: api::RunRequest) -> Result<api::RunRequest, Failure> {
@@ -211,13 +230,14 @@ mod tests {
     use super::*;
     use crate::{Blob, Chunks, EngineError};
     use api::{
-        ConsistencyQuery, DataRanges, DataRangesQuery, DeletionPreview, ENDPOINTS, ExpiryPreview,
-        Forecast, ForecastQuery, HoldRequest, InclusionQuery, KeyEpoch, Leaves, LeavesQuery,
-        LedgerHead, LockExtension, LockTightening, MaintenanceRequest, MaintenanceRun, Page,
-        PageQuery, PointDetail, PointQuery, PointSummary, Proof, Protection, Run, RunRequest,
-        RunsStarted, Status, VmSummary, VolumeRequest, Volumes,
+        ConsistencyQuery, DataRanges, DataRangesQuery, DeletionPreview, Discovered,
+        DiscoveryRequest, ENDPOINTS, ExpiryPreview, FcPorts, Forecast, ForecastQuery, HoldRequest,
+        InclusionQuery, KeyEpoch, Leaves, LeavesQuery, LedgerHead, LockExtension, LockTightening,
+        LunTest, LunTestRequest, MaintenanceRequest, MaintenanceRun, Page, PageQuery, PointDetail,
+        PointQuery, PointSummary, Proof, Protection, Run, RunRequest, RunsStarted, SanLuns,
+        SanPaths, SanSessions, Status, VmSummary, VolumeRequest, Volumes,
     };
-    use model::{DiskRange, ErrorKind, RecoveryPointId, RunId};
+    use model::{DiskRange, ErrorKind, NaaName, RecoveryPointId, RunId};
 
     /// Serves nothing; only its routes are looked at.
     struct Empty;
@@ -260,6 +280,13 @@ mod tests {
         leaves(LeavesQuery) -> Leaves;
         prove_inclusion(InclusionQuery) -> Proof;
         prove_consistency(ConsistencyQuery) -> Proof;
+        san_sessions() -> SanSessions;
+        login_san() -> SanSessions;
+        discover_portal(DiscoveryRequest) -> Discovered;
+        san_luns() -> SanLuns;
+        san_paths() -> SanPaths;
+        fc_ports() -> FcPorts;
+        test_lun(NaaName, LunTestRequest) -> LunTest;
         disk_capacity(RecoveryPointId, u32) -> u64;
         read_disk(RecoveryPointId, u32, DiskRange) -> Chunks;
         data_ranges(RecoveryPointId, u32, DataRangesQuery) -> DataRanges;

@@ -52,7 +52,9 @@ pub(crate) struct Vcenter {
 #[serde(deny_unknown_fields)]
 pub(crate) struct San {
     pub(crate) initiator: String,
-    #[serde(rename = "portal")]
+    #[serde(default)]
+    pub(crate) kernel: bool,
+    #[serde(default, rename = "portal")]
     pub(crate) portals: Vec<Portal>,
     pub(crate) chap_user: Option<String>,
     pub(crate) chap_secret_file: Option<PathBuf>,
@@ -69,6 +71,8 @@ pub(crate) struct San {
 pub(crate) struct Portal {
     pub(crate) portal: String,
     pub(crate) target: String,
+    #[serde(default = "default_sessions")]
+    pub(crate) sessions: u16,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -115,6 +119,9 @@ fn default_algorithms() -> Vec<String> {
 }
 fn yes() -> bool {
     true
+}
+fn default_sessions() -> u16 {
+    1
 }
 fn default_segment() -> u64 {
     512
@@ -181,8 +188,13 @@ impl Config {
                 "without TLS the console answers on loopback only; use 127.0.0.1 or [::1]",
             );
         }
-        if self.san.portals.is_empty() {
-            return value("san.portal", &"[]", "at least one [[san.portal]] is needed");
+        if self.san.portals.is_empty() && !self.san.kernel {
+            let reason = "at least one [[san.portal]] is needed, or san.kernel";
+            return value("san.portal", &"[]", reason);
+        }
+        if let Some(portal) = self.san.portals.iter().find(|p| !(1..=8).contains(&p.sessions)) {
+            let reason = "must lie between 1 and 8";
+            return value("san.portal.sessions", &portal.sessions, reason);
         }
         if self.san.chap_user.is_some() != self.san.chap_secret_file.is_some() {
             return value(
@@ -310,6 +322,7 @@ mod tests {
             ("max_days = 3660", "max_days = 40000", "lock.max_days"),
             ("# user = \"holdfast\"", "user = \"holdfast\"", "user"),
             ("\ndays = 30", "\ndayz = 30", "dayz"),
+            ("sessions = 1 ", "sessions = 9 ", "san.portal.sessions"),
             ("scrub_days = 30", "scrub_days = 0", "repository.scrub_days"),
             ("scrub_days = 30", "scrub_days = 366", "repository.scrub_days"),
             ("# [keep]", "[keep]", "keep"),

@@ -12,7 +12,8 @@ use crate::worker;
 use anyhow::Context;
 use jobs::{Journal, Registry};
 use repository::{Clocks, KeyEncryptionKey, Recovery, Repository, StoreError};
-use san::{Chap, ChapAlgorithm, PortalConfig};
+use san::kernel::Kernel;
+use san::{Chap, ChapAlgorithm, OwnDisk, PortalConfig, SanConfig};
 use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
@@ -96,7 +97,9 @@ fn build(
         .map_err(|error| anyhow::anyhow!("{error}"))
         .context("reading the journal of what must be undone")?;
     let vcenter = Vcenter::new(hypervisor::client_config(&config.vcenter, secrets.password)?);
-    let fabric = Sessions::new(portals(&config, secrets.chap)?);
+    let own = own_disks(&config)?;
+    let kernel = config.san.kernel.then(Kernel::default);
+    let fabric = Sessions::new(SanConfig { portals: portals(&config, secrets.chap)?, own, kernel });
     let (backups, backup_queue) = mpsc::channel(QUEUE);
     let (verifies, verify_queue) = mpsc::channel(QUEUE);
     let appliance = Arc::new(Appliance {
@@ -208,6 +211,28 @@ fn opened(
     Ok((repository, findings))
 }
 
+/// The disks that this box lives on. A repository on a LUN of the SAN would be lost together with
+/// what it protects, and other hosts may write to that LUN.
+fn own_disks(config: &Config) -> anyhow::Result<Vec<OwnDisk>> {
+    let path = &config.repository.path;
+    let mut folders = vec![path.clone()];
+    if let Ok(volumes) = std::fs::read_dir(path.join(layout::VOLUMES)) {
+        folders.extend(volumes.filter_map(|volume| Some(volume.ok()?.path())));
+    }
+    for disk in san::own_disks(&folders) {
+        if let Some(fabric) = disk.fabric {
+            anyhow::bail!(
+                "repository.path = {}: it lies on a LUN of the SAN ({}, reached over {fabric}); \
+                 use disks of this box",
+                path.display(),
+                disk.what
+            );
+        }
+    }
+    folders.extend([config.state_dir.clone(), "/".into()]);
+    Ok(san::own_disks(&folders))
+}
+
 fn portals(config: &Config, chap: Option<(String, String)>) -> anyhow::Result<Vec<PortalConfig>> {
     let chap = match chap {
         None => None,
@@ -229,6 +254,7 @@ fn portals(config: &Config, chap: Option<(String, String)>) -> anyhow::Result<Ve
             chap: chap.clone(),
             header_digest: config.san.header_digest,
             data_digest: config.san.data_digest,
+            sessions: portal.sessions,
             ..PortalConfig::default()
         })
         .collect())

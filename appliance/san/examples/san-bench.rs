@@ -60,8 +60,8 @@ fn find(san: &San, wanted: &str) -> Result<Lun, Failure> {
         return Ok(san.find(&name)?);
     }
     let number: u16 = wanted.parse()?;
-    let lun = san.luns().iter().find(|lun| lun.info().lun.number() == Some(number));
-    Ok(lun.ok_or("no such LUN")?.clone())
+    let lun = san.luns().into_iter().find(|lun| lun.info().lun.number() == Some(number));
+    Ok(lun.ok_or("no such LUN")?)
 }
 
 /// `depth` readers take turns at the next block until the time is over.

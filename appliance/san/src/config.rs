@@ -21,8 +21,8 @@ pub struct PortalConfig {
     pub data_digest: bool,
     /// Commands in flight in the session, at most 1024. Default 32, as open-iscsi.
     pub queue_depth: u16,
-    /// Commands in flight on one LUN. Default 8: ESXi hosts use the same LUN. It is lowered
-    /// while the LUN says BUSY or TASK SET FULL.
+    /// Commands in flight on one LUN by one path. Default 8: ESXi hosts use the same LUN. It is
+    /// lowered while the LUN says BUSY or TASK SET FULL.
     pub lun_depth: u16,
     /// Bytes of one READ(16). Default 256 KiB; at least a block, at most 4 MiB.
     pub transfer: u32,
@@ -35,6 +35,12 @@ pub struct PortalConfig {
     pub command_timeout: Duration,
     /// How long a LUN that is busy, reserved or in transition is waited for. Default 30 s.
     pub busy_patience: Duration,
+    /// How long a command may go unanswered while the LUN has another path that is usable; then
+    /// it is sent by that one. Default 15 s.
+    pub failover_after: Duration,
+    /// Sessions to this portal, each a path of its own: 1 to 8. Default 1; 2 where one connection
+    /// does not fill the network.
+    pub sessions: u16,
     /// What to do about a lost connection.
     pub reconnect: Reconnect,
     /// Login, keep-alive and abort times; defaults of [`Timers`].
@@ -57,6 +63,8 @@ impl Default for PortalConfig {
             connect_timeout: Duration::from_secs(5),
             command_timeout: Duration::from_secs(30),
             busy_patience: Duration::from_secs(30),
+            failover_after: Duration::from_secs(15),
+            sessions: 1,
             reconnect: Reconnect::default(),
             timers: Timers::default(),
         }
@@ -72,6 +80,7 @@ impl PortalConfig {
             command_timeout: self.command_timeout,
             busy_patience: self.busy_patience,
             reconnect: self.reconnect,
+            failover_after: self.failover_after,
         }
     }
 }
@@ -111,20 +120,22 @@ impl Chap {
     }
 }
 
-/// How often and how long a lost session is logged in again before its reads fail.
+/// How often and how long a lost session is logged in again before its reads fail. While another
+/// path to the LUN is usable nobody waits for it.
 #[derive(Clone, Copy, Debug)]
 pub struct Reconnect {
-    /// Attempts in a row; also how often one read is repeated after losses. Default 3.
+    /// Attempts in a row; also how often one read is repeated after losses of one path. Default 8.
     pub attempts: u32,
     /// Before the second attempt; doubled for each further one, with some jitter. Before the
     /// first one it is the time that the target asked for (DefaultTime2Wait). Default 1 s.
     pub delay: Duration,
-    /// All attempts and delays together. Default 30 s.
+    /// All attempts and delays together. Default 120 s: shorter failovers of an array are waited
+    /// for when there is no other path.
     pub patience: Duration,
 }
 
 impl Default for Reconnect {
     fn default() -> Self {
-        Self { attempts: 3, delay: Duration::from_secs(1), patience: Duration::from_secs(30) }
+        Self { attempts: 8, delay: Duration::from_secs(1), patience: Duration::from_secs(120) }
     }
 }

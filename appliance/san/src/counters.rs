@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 /// Numbers since the login. Only ever grow.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Bytes of READ(16) data that were handed out.
+    /// Bytes that were read: of a LUN those that were handed out, of a path whole blocks.
     pub bytes_read: u64,
     /// Commands sent, by operation code.
     pub commands: BTreeMap<u8, u64>,
@@ -62,8 +62,8 @@ impl Cells {
         self.attentions.load(Relaxed)
     }
 
-    pub(crate) fn read(&self, bytes: usize) {
-        self.bytes_read.fetch_add(bytes as u64, Relaxed);
+    pub(crate) fn read(&self, bytes: u32) {
+        self.bytes_read.fetch_add(bytes.into(), Relaxed);
     }
 
     pub(crate) fn now(&self) -> Counters {

@@ -3,7 +3,7 @@
 use crate::kernel::KernelError;
 use iscsi::IscsiError;
 use model::{ErrorKind, NaaName};
-use scsi::{Advice, DecodeError, ForbiddenCdb, LunId, Sense, Status};
+use scsi::{AccessState, Advice, DecodeError, ForbiddenCdb, LunId, Sense, Status};
 use std::io;
 
 /// An operation on a SAN that failed. No variant ever holds a secret.
@@ -130,12 +130,42 @@ pub enum SanError {
         seen: Vec<String>,
     },
     /// Two different LUNs claim one name.
-    #[error("more than one LUN claims the name {name}, and they differ: {}", listed(seen))]
+    #[error(
+        "more than one LUN claims the name {name}, and they differ in {what}, so none of them is \
+         read: {}; look for a copied name or a snapshot that is presented with its original",
+        listed(seen)
+    )]
     Ambiguous {
         /// The name.
         name: NaaName,
+        /// What differs.
+        what: &'static str,
         /// Who claims it.
         seen: Vec<String>,
+    },
+    /// The LUN is one of the disks that this box itself lives on.
+    #[error(
+        "LUN {lun} of {target} is a disk of this appliance itself ({what}); it is never read as a \
+         source; take it out of the presentation to the SAN, or move the repository"
+    )]
+    OwnDisk {
+        /// Which LUN.
+        lun: LunId,
+        /// iSCSI name.
+        target: String,
+        /// What it is to us, and by what it was recognized.
+        what: String,
+    },
+    /// There are paths, and none of them serves reads.
+    #[error(
+        "no path to LUN {name} serves reads now: {}; check the array's controllers",
+        listed(paths)
+    )]
+    NoPath {
+        /// Its best name.
+        name: String,
+        /// Every path with its state.
+        paths: Vec<String>,
     },
     /// The range does not lie on the LUN.
     #[error("read of {length} bytes at {offset:#x} reaches beyond the end of the LUN at {size:#x}")]
@@ -192,9 +222,10 @@ impl SanError {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Connect { .. } | Self::Unanswered { .. } | Self::Random(_) => {
-                ErrorKind::Retryable
-            }
+            Self::Connect { .. }
+            | Self::Unanswered { .. }
+            | Self::NoPath { .. }
+            | Self::Random(_) => ErrorKind::Retryable,
             Self::Session { source, .. } => source.kind(),
             Self::Kernel { source, .. } => source.kind(),
             Self::PathLost { source, .. } => match source.kind() {
@@ -205,12 +236,37 @@ impl SanError {
             Self::Short { .. } => ErrorKind::Misbehaved,
             Self::Decode { source, .. } => source.kind(),
             Self::NotFound { .. } | Self::NoPortal => ErrorKind::NotFound,
-            Self::IdentityChanged { .. } | Self::Ambiguous { .. } | Self::Config { .. } => {
-                ErrorKind::Refused
-            }
+            Self::IdentityChanged { .. }
+            | Self::Ambiguous { .. }
+            | Self::OwnDisk { .. }
+            | Self::Config { .. } => ErrorKind::Refused,
             Self::Forbidden { source, .. } => source.kind(),
             Self::OutOfRange { .. } | Self::TooLong { .. } => ErrorKind::Corrupt,
             Self::LoggedOut { .. } => ErrorKind::Cancelled,
+        }
+    }
+
+    /// The path is to blame: it was lost, or never there.
+    pub(crate) fn is_lost(&self) -> bool {
+        matches!(
+            self,
+            Self::PathLost { .. }
+                | Self::Session { .. }
+                | Self::Connect { .. }
+                | Self::LoggedOut { .. }
+        )
+    }
+
+    /// The device does not know the command.
+    pub(crate) fn is_unsupported(&self) -> bool {
+        matches!(self, Self::Device { advice: Advice::Unsupported, .. })
+    }
+
+    /// The state of the path, where the device told it instead of an answer.
+    pub(crate) fn state_told(&self) -> Option<AccessState> {
+        match self {
+            Self::Device { sense: Some(sense), .. } => AccessState::told_by(sense),
+            _ => None,
         }
     }
 }

@@ -1,21 +1,19 @@
 //! What a target shows us: every LUN with its names and its size.
 
 use crate::SanError;
+use crate::facts::{Facts, look, whole};
 use crate::job::Mark;
-use crate::path::{Done, Path};
+use crate::path::Path;
 use crate::transport::{Place, Transport};
 use model::NaaName;
-use scsi::{
-    Capacity, DecodeError, Designators, Inquiry, LunId, LunList, PeripheralType, SerialNumber,
-    SupportedPages, disk,
-};
+use scsi::{LunId, LunList, disk};
 
 /// Room for 256 LUNs at first; a longer list is asked for again as a whole.
 const LIST_FIRST: u32 = 8 + 256 * 8;
 /// SAM-5 has 65536 possible LUNs of one level; a longer list is not believed.
 const LIST_MAX: u32 = 8 + 65_536 * 8;
 
-/// A LUN as it was when we logged in.
+/// A LUN as it was when it was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LunInfo {
     /// NAA names, the best first. Empty when the device has none: then it cannot be identified.
@@ -32,15 +30,37 @@ pub struct LunInfo {
     pub product: String,
     /// Serial number (VPD page 80h).
     pub serial: Option<String>,
-    /// iSCSI name of its target.
+    /// The LUN is presented read-only, as it should be; `None`: it does not say. We never write;
+    /// a read-only presentation is the array's own promise that nobody can by this box.
+    pub write_protected: Option<bool>,
+    /// Target of its first path: iSCSI name, or WWPN.
     pub target: String,
-    /// `host:port` by which it was found.
+    /// By what its first path leads there: `host:port`, or our own port.
     pub portal: String,
-    /// Its number at the target.
+    /// Its number by its first path. It is no identity: another path may have another one.
     pub lun: LunId,
 }
 
 impl LunInfo {
+    /// As a path shows it. `None`: it does not tell the size.
+    pub(crate) fn of(path: &Path, facts: &Facts) -> Option<Self> {
+        let Place { portal, target } = path.transport.place().clone();
+        let capacity = facts.identity.capacity.as_ref()?;
+        Some(Self {
+            names: facts.identity.names.clone(),
+            capacity: capacity.bytes(),
+            block_size: capacity.block_size(),
+            thin: capacity.thin,
+            vendor: facts.vendor.clone(),
+            product: facts.product.clone(),
+            serial: facts.serial.clone(),
+            write_protected: facts.write_protected,
+            target,
+            portal,
+            lun: path.lun,
+        })
+    }
+
     /// One line for lists in messages.
     pub(crate) fn line(&self) -> String {
         let name = self.names.first().map_or("without a name", NaaName::as_str);
@@ -55,12 +75,12 @@ impl LunInfo {
     }
 }
 
-/// A LUN, or a whole portal, that could not be looked at.
+/// A LUN, or a whole portal, that could not be looked at or must not be used.
 #[derive(Clone, Debug)]
 pub struct Skipped {
-    /// `host:port`.
+    /// `host:port`, or our own port.
     pub portal: String,
-    /// iSCSI name.
+    /// iSCSI name, or WWPN.
     pub target: String,
     /// The LUN; `None` when not even the login worked.
     pub lun: Option<LunId>,
@@ -68,123 +88,67 @@ pub struct Skipped {
     pub error: SanError,
 }
 
-/// What makes a LUN that LUN; compared again after anything that could have changed it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Identity {
-    pub(crate) names: Vec<NaaName>,
-    pub(crate) capacity: Capacity,
+impl Skipped {
+    pub(crate) fn new(place: &Place, lun: Option<LunId>, error: SanError) -> Self {
+        let Place { portal, target } = place.clone();
+        Self { portal, target, lun, error }
+    }
+
+    pub(crate) fn place(&self) -> Place {
+        Place { portal: self.portal.clone(), target: self.target.clone() }
+    }
 }
 
-/// A LUN that is a disk, with the way to it.
+/// A LUN that is a disk, with one way to it.
 #[derive(Debug)]
 pub(crate) struct Found {
     pub(crate) path: Path,
-    pub(crate) info: LunInfo,
-    pub(crate) identity: Identity,
+    pub(crate) facts: Facts,
     pub(crate) mark: Mark,
 }
 
-/// All disks behind a transport, and what could not be looked at.
-pub(crate) async fn take(transport: &Transport) -> Result<(Vec<Found>, Vec<Skipped>), SanError> {
-    let zero = Path::new(transport.clone(), LunId::ZERO);
+/// One line for messages about paths that do not belong together.
+pub(crate) fn line(path: &Path, facts: &Facts) -> String {
+    let identity = &facts.identity;
+    let name = identity.names.first().map_or("without a name", NaaName::as_str);
+    let size = identity.capacity.as_ref().map_or_else(
+        || "size not told".into(),
+        |capacity| format!("{} bytes in blocks of {}", capacity.bytes(), capacity.block_size()),
+    );
+    let serial = facts.serial.as_deref().unwrap_or("none");
+    let (path, vendor, product) = (path.line(), &facts.vendor, &facts.product);
+    format!("{path}: {name} ({vendor} {product}, serial number {serial}, {size})")
+}
+
+/// All disks behind a transport, and what could not be looked at. A path that is `known` is asked
+/// as itself, so that what the device announces meanwhile is not lost on its users.
+pub(crate) async fn take(
+    transport: &Transport,
+    known: impl Fn(LunId) -> Option<Path>,
+) -> Result<(Vec<Found>, Vec<Skipped>), SanError> {
+    let numbers = |zero: Path| async move {
+        match transport {
+            Transport::Iscsi(_) => list(&zero).await,
+            Transport::Kernel(disk) => Ok(vec![disk.lun()]),
+        }
+    };
+    let path = |lun| known(lun).unwrap_or_else(|| Path::new(transport.clone(), lun));
     let (mut found, mut skipped) = (Vec::new(), Vec::new());
-    for lun in list(&zero).await? {
-        match look(Path::new(transport.clone(), lun)).await {
-            Ok(Some(disk)) => found.push(disk),
+    for lun in numbers(path(LunId::ZERO)).await? {
+        let path = path(lun);
+        match look(&path).await {
+            Ok(Some((facts, mark))) => found.push(Found { path, facts, mark }),
             Ok(None) => {}
-            Err(error @ (SanError::PathLost { .. } | SanError::Session { .. })) => {
-                return Err(error);
-            }
-            Err(error) => {
-                let Place { portal, target } = transport.place().clone();
-                skipped.push(Skipped { portal, target, lun: Some(lun), error });
-            }
+            Err(error) if error.is_lost() => return Err(error),
+            Err(error) => skipped.push(Skipped::new(transport.place(), Some(lun), error)),
         }
     }
     Ok((found, skipped))
 }
 
 async fn list(zero: &Path) -> Result<Vec<LunId>, SanError> {
-    let mut room = LIST_FIRST;
-    loop {
-        let done = zero.run("REPORT LUNS", disk::report_luns(room)).await?;
-        let list = decoded(zero, LunList::decode(received(&done)))?;
-        if list.needed <= room {
-            return Ok(list.luns);
-        }
-        if list.needed > LIST_MAX || room == LIST_MAX {
-            return Err(SanError::Short {
-                operation: "REPORT LUNS",
-                lun: zero.lun,
-                target: zero.target(),
-                got: room,
-                wanted: list.needed,
-            });
-        }
-        room = list.needed;
-    }
-}
-
-/// The disk behind a path; `None` when there is something else, or nothing.
-async fn look(path: Path) -> Result<Option<Found>, SanError> {
-    let done = path.run("INQUIRY", disk::inquiry()).await?;
-    let inquiry = decoded(&path, Inquiry::decode(received(&done)))?;
-    if !inquiry.connected || inquiry.device != PeripheralType::Disk {
-        return Ok(None);
-    }
-    let serial = serial(&path).await?;
-    let (identity, mark) = identify(&path).await?;
-    let Place { portal, target } = path.transport.place().clone();
-    let info = LunInfo {
-        names: identity.names.clone(),
-        capacity: identity.capacity.bytes(),
-        block_size: identity.capacity.block_size(),
-        thin: identity.capacity.thin,
-        vendor: inquiry.vendor,
-        product: inquiry.product,
-        serial,
-        target,
-        portal,
-        lun: path.lun,
-    };
-    Ok(Some(Found { path, info, identity, mark }))
-}
-
-async fn serial(path: &Path) -> Result<Option<String>, SanError> {
-    let done = path.run("INQUIRY", disk::inquiry_vpd(SupportedPages::PAGE)).await?;
-    let pages = decoded(path, SupportedPages::decode(received(&done)))?;
-    if !pages.contains(SerialNumber::PAGE) {
-        return Ok(None);
-    }
-    let done = path.run("INQUIRY", disk::inquiry_vpd(SerialNumber::PAGE)).await?;
-    decoded(path, SerialNumber::decode(received(&done))).map(|serial| Some(serial.0))
-}
-
-/// Names and size, both of the same moment.
-pub(crate) async fn identify(path: &Path) -> Result<(Identity, Mark), SanError> {
-    for _ in 0..4 {
-        let page = path.run("INQUIRY", disk::inquiry_vpd(Designators::PAGE)).await?;
-        let capacity = path.run("READ CAPACITY(16)", disk::read_capacity_16()).await?;
-        if page.mark != capacity.mark {
-            continue; // something happened between the two
-        }
-        let names = decoded(path, Designators::decode(received(&page)))?.naa_names();
-        let capacity = decoded(path, Capacity::decode(received(&capacity)))?;
-        return Ok((Identity { names, capacity }, page.mark));
-    }
-    Err(SanError::Unanswered {
-        operation: "identification",
-        lun: path.lun,
-        target: path.target(),
-        problem: "it changes all the time",
+    whole(zero, "REPORT LUNS", (LIST_FIRST, LIST_MAX), disk::report_luns, |done| {
+        LunList::decode(done.received()).map(|list| (list.luns, list.needed))
     })
-}
-
-fn received(done: &Done) -> &[u8] {
-    let length = usize::try_from(done.transferred).unwrap_or(usize::MAX);
-    &done.buffer[..length.min(done.buffer.len())]
-}
-
-fn decoded<T>(path: &Path, result: Result<T, DecodeError>) -> Result<T, SanError> {
-    result.map_err(|source| SanError::Decode { lun: path.lun, target: path.target(), source })
+    .await
 }

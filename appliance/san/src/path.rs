@@ -1,26 +1,22 @@
-//! One LUN by one transport: a command is sent until it is answered, or until repeating is no use.
+//! One LUN by one transport: a command is sent, and its answer judged.
 //!
-//! What is repeated, and how often: see [`Patience`]. Only commands that read are ever sent, so
-//! any of them may be repeated, also when it is not known whether the device ran it.
+//! Only commands that read are ever sent, so any of them may be repeated, also when it is not
+//! known whether the device ran it. [`Path::run`] repeats on this path alone, for questions that
+//! are about the path; what may go by any path is repeated by the LUN.
 
 use crate::SanError;
 use crate::counters::Cells;
-use crate::depth::Depth;
+use crate::depth::{Depth, Permit};
 use crate::job::{Answer, Failure, Job, Mark};
+use crate::multipath::{Course, Load, Paths, Patience, Step, Time, Why};
 use crate::transport::{Limits, Place, Transport};
 use bytes::BytesMut;
 use iscsi::{Completion, Outcome};
-use scsi::{Advice, Cdb, LunId, Sense, Status, advise};
+use scsi::{AccessState, Advice, Cdb, LunId, Sense, Status, advise};
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
-
-/// A command repeated at once more often than this has another problem. Unit attentions queue
-/// up, one per cause, so a few in a row are normal.
-const REPEATS_MAX: u32 = 8;
-/// First and longest pause while a LUN is busy, reserved or in transition.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
 /// The way to one LUN.
 #[derive(Clone, Debug)]
@@ -28,16 +24,35 @@ pub(crate) struct Path {
     pub(crate) transport: Transport,
     pub(crate) lun: LunId,
     pub(crate) cells: Arc<Cells>,
-    depth: Arc<Depth>,
+    pub(crate) depth: Arc<Depth>,
+    pub(crate) news: Arc<News>,
 }
 
-/// A command that was sent and has not been looked at.
-#[derive(Debug)]
-pub(crate) struct Pending {
-    operation: &'static str,
-    cdb: Cdb,
-    exchangeable: bool,
-    answer: oneshot::Receiver<Answer>,
+/// What the device announced by unit attentions, until somebody takes note.
+#[derive(Debug, Default)]
+pub(crate) struct News {
+    states: AtomicBool,
+    luns: AtomicBool,
+}
+
+impl News {
+    /// The states of paths changed (06/2A/06).
+    pub(crate) fn take_states(&self) -> bool {
+        self.states.load(Relaxed) && self.states.swap(false, Relaxed)
+    }
+
+    /// The target has other LUNs now (06/3F/0E).
+    pub(crate) fn take_luns(&self) -> bool {
+        self.luns.load(Relaxed) && self.luns.swap(false, Relaxed)
+    }
+
+    fn hear(&self, advice: Advice) {
+        match advice {
+            Advice::StatesChanged => self.states.store(true, Relaxed),
+            Advice::LunsChanged => self.luns.store(true, Relaxed),
+            _ => {}
+        }
+    }
 }
 
 /// A command that did what it should.
@@ -48,92 +63,125 @@ pub(crate) struct Done {
     pub(crate) mark: Mark,
 }
 
+impl Done {
+    /// The bytes that came.
+    pub(crate) fn received(&self) -> &[u8] {
+        let length = usize::try_from(self.transferred).unwrap_or(usize::MAX);
+        &self.buffer[..length.min(self.buffer.len())]
+    }
+}
+
+/// What an answer means.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    Done(Done),
+    Again(Why, BytesMut, SanError),
+    Failed(SanError),
+}
+
 impl Path {
     pub(crate) fn new(transport: Transport, lun: LunId) -> Self {
         let depth = Depth::new(transport.limits().lun_depth);
-        let cells = Arc::new(Cells::new());
-        Self { transport, lun, cells, depth }
+        let (cells, news) = (Arc::new(Cells::new()), Arc::default());
+        Self { transport, lun, cells, depth, news }
     }
 
     pub(crate) fn target(&self) -> String {
         self.transport.place().target.clone()
     }
 
-    /// Sends a command when the LUN's depth allows. `buffer` is as long as its data; when it is
-    /// exchangeable, another of that length may come back.
-    pub(crate) async fn start(
+    /// Where it leads, in words.
+    pub(crate) fn line(&self) -> String {
+        let Place { portal, target } = self.transport.place();
+        format!("LUN {} of {target} by {portal}", self.lun)
+    }
+
+    /// Waits until one more command may be in flight. A read counts for the latency.
+    pub(crate) async fn permit(&self, cdb: &Cdb) -> Permit {
+        self.depth.acquire(matches!(cdb.opcode(), 0x28 | 0x88)).await
+    }
+
+    /// Sends a command. `buffer` is as long as its data; when it is exchangeable, another of that
+    /// length may come back.
+    pub(crate) async fn send(
         &self,
-        operation: &'static str,
         cdb: Cdb,
         buffer: BytesMut,
         exchangeable: bool,
-    ) -> Pending {
-        let permit = self.depth.acquire().await;
-        let cells = Arc::clone(&self.cells);
-        let answer = self
-            .transport
-            .start(Job { lun: self.lun, cdb, buffer, exchangeable, cells, permit })
-            .await;
-        Pending { operation, cdb, exchangeable, answer }
+        permit: Permit,
+    ) -> oneshot::Receiver<Answer> {
+        let (lun, cells) = (self.lun, Arc::clone(&self.cells));
+        self.transport.start(Job { lun, cdb, buffer, exchangeable, cells, permit }).await
     }
 
-    /// Sends a command and waits for its end.
-    pub(crate) async fn run(&self, op: &'static str, cdb: Cdb) -> Result<Done, SanError> {
+    /// Sends a command and waits for its end, repeating it on this path where the answer says so.
+    pub(crate) async fn run(&self, operation: &'static str, cdb: Cdb) -> Result<Done, SanError> {
         let length = usize::try_from(cdb.data_in()).expect("32 bits fit a usize");
-        let pending = self.start(op, cdb, BytesMut::zeroed(length), false).await;
-        self.finish(pending).await
-    }
-
-    /// Waits for the end of a command, repeating it where the answer says so.
-    pub(crate) async fn finish(&self, mut pending: Pending) -> Result<Done, SanError> {
-        let mut patience = Patience::new(self.transport.limits());
+        let begun = Instant::now();
+        let mut paths = Paths::new(false);
+        paths.join(0, None, true, Time::ZERO);
+        let mut course = Course::new(Patience::of(self.transport.limits()), 1);
+        let mut buffer = BytesMut::zeroed(length);
+        let mut last = self.transport.logged_out();
         loop {
-            let Pending { operation, cdb, exchangeable, answer } = pending;
+            match course.next(&mut paths, |_| Load::default(), begun.elapsed()) {
+                Step::Pause(pause) => {
+                    sleep(pause).await;
+                    continue;
+                }
+                Step::Wait(_) | Step::GiveUp => return Err(last),
+                Step::Send(_) => {}
+            }
+            let permit = self.permit(&cdb).await;
+            let answer = self.send(cdb, buffer, false, permit).await;
             let Ok(answer) = answer.await else { return Err(self.transport.logged_out()) };
-            let buffer = match self.judge(operation, answer) {
+            let (why, error);
+            (why, buffer, error) = match self.judge(operation, answer) {
                 Verdict::Done(done) => return Ok(done),
                 Verdict::Failed(error) => return Err(error),
-                Verdict::Again(why, buffer, error) => {
-                    let Some(pause) = patience.allow(why) else { return Err(error) };
-                    tracing::debug!(lun = %self.lun, operation, ?why, "repeating: {error}");
-                    sleep(pause).await;
-                    buffer
+                // This path is what is asked about: a state that does not pass by itself stands.
+                Verdict::Again(Why::State(AccessState::Transitioning), buffer, error) => {
+                    (Why::Busy, buffer, error)
                 }
+                Verdict::Again(why, buffer, error) => (why, buffer, error),
             };
+            if matches!(why, Why::State(_)) || !course.failed(0, why, &mut paths, begun.elapsed()) {
+                return Err(error);
+            }
+            tracing::debug!(lun = %self.lun, operation, ?why, "repeating: {error}");
+            (last, buffer) = (error, sized(buffer, length));
             self.cells.repeated();
-            pending = self.start(operation, cdb, buffer, exchangeable).await;
         }
     }
 
-    fn judge(&self, operation: &'static str, answer: Answer) -> Verdict {
+    pub(crate) fn judge(&self, operation: &'static str, answer: Answer) -> Verdict {
         let Answer { buffer, result, mark } = answer;
-        let unanswered = |problem| SanError::Unanswered {
-            operation,
-            lun: self.lun,
-            target: self.target(),
-            problem,
-        };
         match result {
             Ok(Outcome::Completed(completion)) => {
                 self.judge_status(operation, mark, completion, buffer)
             }
             Ok(Outcome::Damaged) => {
                 tracing::warn!(lun = %self.lun, operation, "data arrived damaged (data digest)");
-                let error = unanswered("the data arrives damaged (data digest); check the network");
-                Verdict::Again(Why::Repeat, buffer, error)
+                let problem = "the data arrives damaged (data digest); check the network";
+                Verdict::Again(Why::Repeat, buffer, self.unanswered(operation, problem))
             }
             Ok(Outcome::TargetFailure(_)) => {
-                Verdict::Again(Why::Repeat, buffer, unanswered("the target could not run it"))
+                let problem = "the target could not run it";
+                Verdict::Again(Why::Repeat, buffer, self.unanswered(operation, problem))
             }
             Ok(Outcome::TimedOut) => {
-                Verdict::Again(Why::Lost, buffer, unanswered("no answer in time; it was aborted"))
+                let problem = "no answer in time; it was aborted";
+                Verdict::Again(Why::Lost, buffer, self.unanswered(operation, problem))
             }
             Err(Failure::Lost(error)) => {
                 let Place { portal, target } = self.transport.place().clone();
                 let error = SanError::PathLost { portal, target, source: Box::new(error) };
                 Verdict::Again(Why::Lost, buffer, error)
             }
-            Err(Failure::NotSent(error)) => Verdict::Failed(error),
+            Err(Failure::NotSent(
+                error @ (SanError::Forbidden { .. } | SanError::LoggedOut { .. }),
+            )) => Verdict::Failed(error),
+            Err(Failure::NotSent(error)) => Verdict::Again(Why::Gone, buffer, error),
         }
     }
 
@@ -148,91 +196,58 @@ impl Path {
         // Sense data that cannot be decoded counts as none: the status alone still decides.
         let sense = Sense::decode(&completion.sense).ok();
         let advice = advise(status, sense.as_ref());
-        let error = || SanError::Device {
-            operation,
-            lun: self.lun,
-            target: self.target(),
-            status,
-            sense: sense.clone(),
-            advice,
-        };
-        let why = match advice {
-            Advice::Done => {
-                self.depth.good();
-                return Verdict::Done(Done { buffer, transferred: completion.transferred, mark });
-            }
-            Advice::Repeat
-            | Advice::RepeatElsewhere
-            | Advice::StatesChanged
-            | Advice::LunsChanged => Why::Repeat,
-            Advice::LowerDepth => {
-                self.depth.lower();
-                Why::Busy
-            }
-            Advice::Wait | Advice::WaitReserved => Why::Busy,
-            _ => return Verdict::Failed(error()),
-        };
-        Verdict::Again(why, buffer, error())
-    }
-}
-
-#[derive(Debug)]
-enum Verdict {
-    Done(Done),
-    Again(Why, BytesMut, SanError),
-    Failed(SanError),
-}
-
-/// Why a command is to be repeated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Why {
-    /// The device did not run it, or its data was damaged: at once.
-    Repeat,
-    /// The device or another host needs time.
-    Busy,
-    /// The path was lost, or the device was silent for the whole of the command's time.
-    Lost,
-}
-
-/// How often one command is repeated: bounded for each cause.
-#[derive(Debug)]
-struct Patience {
-    repeats: u32,
-    losses: u32,
-    pause: Duration,
-    busy_until: Instant,
-    lost_until: Instant,
-}
-
-impl Patience {
-    fn new(limits: &Limits) -> Self {
-        let now = Instant::now();
-        Self {
-            repeats: REPEATS_MAX,
-            losses: limits.reconnect.attempts,
-            pause: PAUSE.0,
-            busy_until: now + limits.busy_patience,
-            lost_until: now + limits.reconnect.patience + limits.command_timeout,
+        self.news.hear(advice);
+        if advice == Advice::Done {
+            self.depth.good();
+            return Verdict::Done(Done { buffer, transferred: completion.transferred, mark });
+        }
+        if advice == Advice::LowerDepth {
+            self.depth.lower();
+        }
+        let why = why(advice, sense.as_ref());
+        let (lun, target) = (self.lun, self.target());
+        let error = SanError::Device { operation, lun, target, status, sense, advice };
+        match why {
+            Some(why) => Verdict::Again(why, buffer, error),
+            None => Verdict::Failed(error),
         }
     }
 
-    /// How long to wait before the command is sent again; `None` when enough is enough.
-    fn allow(&mut self, why: Why) -> Option<Duration> {
-        let now = Instant::now();
-        match why {
-            Why::Repeat => {
-                self.repeats = self.repeats.checked_sub(1)?;
-                Some(Duration::ZERO)
-            }
-            Why::Lost => {
-                self.losses = self.losses.checked_sub(1)?;
-                (now < self.lost_until).then_some(Duration::ZERO)
-            }
-            Why::Busy => {
-                let pause = self.pause;
-                self.pause = (pause * 2).min(PAUSE.1);
-                (now + pause < self.busy_until).then_some(pause)
-            }
+    pub(crate) fn unanswered(&self, operation: &'static str, problem: &'static str) -> SanError {
+        SanError::Unanswered { operation, lun: self.lun, target: self.target(), problem }
+    }
+}
+
+/// Whether a command that ended badly may be sent again.
+fn why(advice: Advice, sense: Option<&Sense>) -> Option<Why> {
+    if let Some(state) = sense.and_then(AccessState::told_by) {
+        return Some(Why::State(state));
+    }
+    match advice {
+        Advice::Repeat | Advice::StatesChanged | Advice::LunsChanged => Some(Why::Repeat),
+        Advice::RepeatElsewhere => Some(Why::Elsewhere),
+        Advice::LowerDepth | Advice::Wait | Advice::WaitReserved => Some(Why::Busy),
+        // Not mapped by this path, or a passive one.
+        Advice::PathUnusable => Some(Why::Gone),
+        _ => None,
+    }
+}
+
+/// A buffer of that length, the same one where it is large enough.
+pub(crate) fn sized(mut buffer: BytesMut, length: usize) -> BytesMut {
+    if buffer.capacity() < length {
+        return BytesMut::zeroed(length);
+    }
+    buffer.resize(length, 0);
+    buffer
+}
+
+impl Patience {
+    pub(crate) fn of(limits: &Limits) -> Self {
+        Self {
+            losses: limits.reconnect.attempts,
+            busy: limits.busy_patience,
+            lost: limits.reconnect.patience + limits.command_timeout,
         }
     }
 }

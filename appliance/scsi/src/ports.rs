@@ -2,6 +2,7 @@
 
 use crate::error::{DecodeError, Problem};
 use crate::field::Reply;
+use crate::{Sense, SenseKey};
 use std::fmt;
 
 /// How a target port group serves a LUN (SPC-4, table 309).
@@ -41,6 +42,18 @@ impl From<u8> for AccessState {
 }
 
 impl AccessState {
+    /// The state that a path tells instead of running a command (SPC-4, 5.15.2.4); `None`: the
+    /// sense data is about something else.
+    #[must_use]
+    pub fn told_by(sense: &Sense) -> Option<Self> {
+        match (sense.key, sense.asc, sense.ascq) {
+            (SenseKey::NotReady, 0x04, 0x0a) => Some(Self::Transitioning),
+            (SenseKey::NotReady, 0x04, 0x0b) => Some(Self::Standby),
+            (SenseKey::NotReady, 0x04, 0x0c) => Some(Self::Unavailable),
+            _ => None,
+        }
+    }
+
     /// True when the ports of the group run a READ.
     #[must_use]
     pub fn reads(self) -> bool {
@@ -171,6 +184,20 @@ mod tests {
         assert_eq!(list.state_of(3), None);
         assert_eq!(list.group_of(255).map(|group| group.id), Some(2));
         assert!(first.state.reads() && !AccessState::Standby.reads());
+    }
+
+    #[test]
+    fn a_path_tells_its_state_by_sense_data() {
+        let told = |key: u8, asc, ascq| {
+            let sense = Sense { key: key.into(), asc, ascq, information: None, deferred: false };
+            AccessState::told_by(&sense)
+        };
+        assert_eq!(told(2, 0x04, 0x0a), Some(AccessState::Transitioning));
+        assert_eq!(told(2, 0x04, 0x0b), Some(AccessState::Standby));
+        assert_eq!(told(2, 0x04, 0x0c), Some(AccessState::Unavailable));
+        for (key, asc, ascq) in [(2, 0x04, 0x01), (6, 0x04, 0x0b), (2, 0x3a, 0x0b)] {
+            assert_eq!(told(key, asc, ascq), None);
+        }
     }
 
     #[test]

@@ -7,11 +7,12 @@ mod lock;
 mod point;
 mod repository;
 mod run;
+mod san;
 mod status;
 mod vm;
 mod volume;
 
-use crate::args::{Args, Backup, Command, Ledger, Lock, Point, Repository, Run, Vm, Volume};
+use crate::args::{Args, Backup, Command, Ledger, Lock, Point, Repository, Run, San, Vm, Volume};
 use crate::client::Client;
 use crate::error::Error;
 use crate::output::{Outcome, Show};
@@ -52,6 +53,14 @@ pub(crate) fn execute(args: &Args, show: Show) -> Result<Outcome, Error> {
         Command::Point(Point::Delete { point, preview: true }) => lock::preview(client, &point.id),
         Command::Point(Point::Delete { point, .. }) => point::delete(client, &point.id),
         Command::Repository(command) => repository_command(client, show, command),
+        Command::San(San::Discover { portal, as_asked }) => {
+            san::discover(client, portal, *as_asked)
+        }
+        Command::San(San::Login { show }) => san::login(client, *show),
+        Command::San(San::Luns) => san::luns(client),
+        Command::San(San::Paths) => san::paths(client),
+        Command::San(San::Fc) => san::fc(client),
+        Command::San(San::Test { lun, seconds }) => san::test(client, lun, *seconds),
         Command::Ledger(Ledger::Head { output }) => ledger::head(client, output.as_deref()),
         Command::Ledger(Ledger::List { from }) => ledger::list(client, *from),
         Command::Ledger(Ledger::Proof { leaf, since, key }) => {

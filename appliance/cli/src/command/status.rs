@@ -46,6 +46,12 @@ fn text(status: &Status) -> String {
         let datastore = lun.datastore.as_deref().unwrap_or("datastore not known");
         let capacity = size(lun.capacity_bytes);
         line("lun", &format!("{}: {state}, {capacity}, {datastore}, {}", lun.naa, lun.target));
+        let protected = match lun.write_protected {
+            Some(true) => "presented read-only",
+            Some(false) => "PRESENTED WRITABLE: have it presented read-only to this appliance",
+            None => "does not say whether it is presented read-only",
+        };
+        line("", &format!("{} of {} paths usable, {protected}", lun.paths_usable, lun.paths));
     }
     line("clock", &status.wall_now.to_string());
     let (now, lag) = (status.retention_now, status.retention_lag_seconds);

@@ -139,6 +139,49 @@ fn ids_may_be_abbreviated_when_they_stay_unique() {
 }
 
 #[test]
+fn the_san_is_shown_with_what_is_wrong() {
+    let (_server, tool) = start();
+    let found = tool.run(&["san", "discover", "127.0.0.1:13260", "--as-asked"]);
+    assert_eq!(found.status, 0, "{}", found.err);
+    assert!(found.out.contains("[[san.portal]]\nportal = \"127.0.0.1:13260\""), "{}", found.out);
+    let found = tool.run(&["san", "discover", "127.0.0.1:13260"]);
+    assert!(found.out.contains("portal = \"192.168.7.7:3260\""), "{}", found.out);
+    let login = tool.run(&["san", "login"]);
+    assert_eq!(login.status, 1, "a session is lost and a portal does not answer");
+    assert!(login.out.contains("LOST") && login.out.contains("NOT USED"), "{}", login.out);
+    assert_eq!(tool.run(&["san", "login", "--show"]).status, 0);
+    let luns = tool.run(&["san", "luns"]);
+    assert!(luns.out.contains("WRITABLE") && luns.out.contains("read-only"), "{}", luns.out);
+    assert!(luns.out.contains("presented read-only to it all the same"), "{}", luns.out);
+    assert!(!luns.out.contains('\u{1b}'), "a device's name reaches the terminal");
+    let paths = tool.run(&["san", "paths"]);
+    assert!(paths.out.contains("10.0.1.1:3260: LOST: connection reset"), "{}", paths.out);
+    let fc = tool.run(&["san", "fc"]);
+    assert!(fc.out.contains("21:00:00:24:ff:00:00:01") && fc.out.contains("Blocked"), "{}", fc.out);
+    assert!(fc.out.contains("san.kernel"), "{}", fc.out);
+    let (status, paths) = tool.json(&["san", "paths"]);
+    assert_eq!((status, &paths["paths"][1]["state"]), (0, &json!("lost")));
+}
+
+#[test]
+fn a_lun_is_tested_by_its_name() {
+    let (_server, tool) = start();
+    let (status, tested) =
+        tool.json(&["san", "test", crate::engine::san::NAMES[1], "--seconds", "3"]);
+    assert_eq!((status, &tested["latency_reads"]), (0, &json!(3000)));
+    let shown = tool.run(&["san", "test", crate::engine::san::NAMES[0]]);
+    assert!(shown.out.contains("400 µs median, 2300 µs in 99 of 100"), "{}", shown.out);
+    let (status, problem) = tool.json(&["san", "test", "naa.5000000000000001"]);
+    assert_eq!((status, &problem["code"]), (1, &json!("lun-unknown")));
+    let (status, problem) = tool.json(&["san", "test", "sda"]);
+    assert_eq!((status, &problem["code"]), (1, &json!("bad-parameter")));
+    assert_eq!(
+        tool.run(&["san", "test", crate::engine::san::NAMES[0], "--seconds", "99"]).status,
+        2
+    );
+}
+
+#[test]
 fn usage_errors_have_a_status_of_their_own() {
     let (_server, tool) = start();
     for args in [

@@ -6,6 +6,7 @@ mod locks;
 mod points;
 mod record;
 mod runs;
+mod san;
 mod status;
 mod vms;
 mod volumes;
@@ -16,16 +17,17 @@ use crate::watch::Watch;
 use crate::wire::fabric::Sessions;
 use crate::wire::hypervisor::Vcenter;
 use api::{
-    ConsistencyQuery, DataRanges, DataRangesQuery, DeletionPreview, ExpiryPreview, Forecast,
-    ForecastQuery, HoldRequest, InclusionQuery, KeyEpoch, Leaves, LeavesQuery, LedgerHead,
-    LockExtension, LockTightening, MaintenanceRequest, MaintenanceRun, Page, PageQuery,
-    PointDetail, PointQuery, PointSummary, Proof, Protection, Run, RunRequest, RunsStarted, Status,
+    ConsistencyQuery, DataRanges, DataRangesQuery, DeletionPreview, Discovered, DiscoveryRequest,
+    ExpiryPreview, FcPorts, Forecast, ForecastQuery, HoldRequest, InclusionQuery, KeyEpoch, Leaves,
+    LeavesQuery, LedgerHead, LockExtension, LockTightening, LunTest, LunTestRequest,
+    MaintenanceRequest, MaintenanceRun, Page, PageQuery, PointDetail, PointQuery, PointSummary,
+    Proof, Protection, Run, RunRequest, RunsStarted, SanLuns, SanPaths, SanSessions, Status,
     VmSummary, VolumeRequest, Volumes,
 };
 use console::{Blob, Chunks, Engine, EngineError, EngineResult};
 use jobs::ports::PortError;
 use jobs::{Entry, Journal, Registry};
-use model::{DiskRange, ErrorKind, RecoveryPointId, RunId};
+use model::{DiskRange, ErrorKind, NaaName, RecoveryPointId, RunId};
 use repository::{Repository, StoreError};
 use std::sync::Arc;
 use tokio::sync::Mutex;
@@ -177,6 +179,35 @@ impl Engine for Appliance {
     async fn prove_consistency(&self, query: ConsistencyQuery) -> EngineResult<Proof> {
         let repository = self.repository.clone();
         blocking(move || record::consistency(&repository, query)).await
+    }
+
+    async fn san_sessions(&self) -> EngineResult<SanSessions> {
+        san::sessions(self).await
+    }
+
+    async fn login_san(&self) -> EngineResult<SanSessions> {
+        san::login(self).await
+    }
+
+    async fn discover_portal(&self, request: DiscoveryRequest) -> EngineResult<Discovered> {
+        san::discover(self, request).await
+    }
+
+    async fn san_luns(&self) -> EngineResult<SanLuns> {
+        san::luns(self).await
+    }
+
+    async fn san_paths(&self) -> EngineResult<SanPaths> {
+        san::paths(self).await
+    }
+
+    async fn fc_ports(&self) -> EngineResult<FcPorts> {
+        let kernel = self.fabric.config().kernel.clone();
+        blocking(move || Ok(san::fc_ports(kernel))).await
+    }
+
+    async fn test_lun(&self, name: NaaName, request: LunTestRequest) -> EngineResult<LunTest> {
+        san::test(self, name, request).await
     }
 
     async fn disk_capacity(&self, id: RecoveryPointId, disk: u32) -> EngineResult<u64> {

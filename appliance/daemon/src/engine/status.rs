@@ -1,21 +1,16 @@
 //! How the appliance fares, from what is known already: no peer is asked.
 
-use super::{Appliance, care, from_store};
+use super::{Appliance, care, from_store, san};
 use crate::clock;
-use crate::wire::fabric::Seen;
 use crate::wire::store;
-use api::{
-    Health, LunStatus, Reason, RepositoryStatus, SanStatus, Status, VcenterStatus, WardenStatus,
-    text,
-};
+use api::{Health, Reason, RepositoryStatus, Status, VcenterStatus, WardenStatus, text};
 use console::EngineResult;
 
 pub(super) fn status(appliance: &Appliance) -> EngineResult<Status> {
     let now = clock::wall();
     let repository = repository_status(appliance)?;
     let vcenter = vcenter_status(appliance);
-    let seen = appliance.fabric.seen();
-    let mut reasons = Vec::new();
+    let (san, mut reasons) = san::status(appliance.fabric.now());
     let mut add = |code: &str, text: String, next_step: &str| {
         reasons.push(Reason { code: code.into(), text, next_step: next_step.into() });
     };
@@ -24,20 +19,6 @@ pub(super) fn status(appliance: &Appliance) -> EngineResult<Status> {
             "vcenter-unreachable",
             format!("vCenter cannot be used: {error}"),
             "Check address, user, password and thumbprint in the configuration.",
-        );
-    }
-    if let Some(error) = &seen.error {
-        add(
-            "san-unreachable",
-            format!("The SAN cannot be used: {error}"),
-            "Check the portals and CHAP in the configuration, and the target's access list.",
-        );
-    }
-    for line in &seen.skipped {
-        add(
-            "san-partly-unreachable",
-            format!("A part of the SAN cannot be used: {line}"),
-            "Check the target and its access list for this box.",
         );
     }
     if repository.free_bytes < appliance.config.repository.reserve_mib << 20 {
@@ -89,7 +70,7 @@ pub(super) fn status(appliance: &Appliance) -> EngineResult<Status> {
         reasons,
         repository,
         vcenter,
-        san: san_status(seen),
+        san,
         retention_now: text::retention(clock.value),
         wall_now: text::wall(now),
         retention_lag_seconds: now.0.saturating_sub(clock.value.0),
@@ -150,19 +131,4 @@ fn vcenter_status(appliance: &Appliance) -> VcenterStatus {
         full_name: seen.about.map(|about| about.full_name),
         error: seen.error,
     }
-}
-
-fn san_status(seen: Seen) -> SanStatus {
-    let luns = seen.luns.into_iter().flat_map(|lun| {
-        let target = format!("{}, LUN {} at {}", lun.target, lun.lun, lun.portal);
-        lun.names.into_iter().map(move |naa| LunStatus {
-            naa,
-            target: target.clone(),
-            capacity_bytes: lun.capacity,
-            ready: true,
-            datastore: None,
-            error: None,
-        })
-    });
-    SanStatus { luns: luns.collect() }
 }

@@ -4,102 +4,116 @@ use block::ReadAt;
 use bytes::BytesMut;
 use jobs::ports::{BoxFuture, Fabric, PortError, SourceLun};
 use model::{ErrorKind, NaaName};
-use san::{Lun, LunInfo, PortalConfig, San, SanError, Skipped};
+use san::{Lun, LunInfo, San, SanConfig, SanError, Skipped};
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use tokio::sync::Mutex;
 
 /// The portals, and the sessions when there are any.
 pub(crate) struct Sessions {
-    portals: Vec<PortalConfig>,
-    san: Mutex<Option<San>>,
-    seen: StdMutex<Seen>,
+    config: SanConfig,
+    /// Held while sessions are made.
+    login: Mutex<()>,
+    now: StdMutex<Now>,
 }
 
-/// The outcome of the last look at the SAN, for the status page.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Seen {
-    pub(crate) luns: Vec<LunInfo>,
-    /// What could not be looked at, a line each.
-    pub(crate) skipped: Vec<String>,
+/// The SAN, or why there is none.
+#[derive(Clone, Default)]
+pub(crate) struct Now {
+    pub(crate) san: Option<San>,
     pub(crate) error: Option<String>,
 }
 
 impl Sessions {
-    pub(crate) fn new(portals: Vec<PortalConfig>) -> Self {
-        Self { portals, san: Mutex::default(), seen: StdMutex::default() }
+    pub(crate) fn new(config: SanConfig) -> Self {
+        Self { config, login: Mutex::default(), now: StdMutex::default() }
     }
 
-    pub(crate) fn seen(&self) -> Seen {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub(crate) fn now(&self) -> Now {
+        self.lock().clone()
+    }
+
+    pub(crate) fn config(&self) -> &SanConfig {
+        &self.config
     }
 
     /// Logs in when there is no session, so that the status knows the LUNs.
     pub(crate) async fn look(&self) -> Result<Vec<LunInfo>, PortError> {
-        let mut san = self.san.lock().await;
-        self.login_if_needed(&mut san).await?;
-        Ok(self.seen().luns)
+        let luns = self.san().await?.luns();
+        Ok(luns.iter().map(|lun| lun.info().clone()).collect())
     }
 
-    /// Ends the sessions.
-    pub(crate) async fn logout(&self) {
-        if let Some(san) = self.san.lock().await.take() {
-            san.logout().await;
+    /// Logs in where there is no session, and takes the inventory again.
+    pub(crate) async fn look_again(&self) -> Result<San, PortError> {
+        let was_there = self.lock().san.is_some();
+        let san = self.san().await?;
+        if was_there {
+            san.rescan().await;
         }
+        Ok(san)
     }
 
-    async fn login_if_needed(&self, san: &mut Option<San>) -> Result<(), PortError> {
-        if san.is_some() {
-            return Ok(());
+    /// The SAN; logs in when there is no session.
+    pub(crate) async fn san(&self) -> Result<San, PortError> {
+        let _one_at_a_time = self.login.lock().await;
+        if let Some(san) = self.now().san {
+            return Ok(san);
         }
-        let login = San::login(self.portals.clone()).await;
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        match login {
-            Ok(sessions) => {
-                let luns = sessions.luns().iter().map(|lun| lun.info().clone()).collect();
-                let skipped = sessions.skipped().iter().map(skipped_line).collect();
-                *seen = Seen { luns, skipped, error: None };
-                *san = Some(sessions);
-                Ok(())
+        match San::open(self.config.clone()).await {
+            Ok(san) => {
+                *self.lock() = Now { san: Some(san.clone()), error: None };
+                Ok(san)
             }
             Err(error) => {
-                let text = model::chain(&error);
-                *seen = Seen { error: Some(text), ..Seen::default() };
+                *self.lock() = Now { san: None, error: Some(model::chain(&error)) };
                 Err(port("logging in to the SAN", error))
             }
         }
     }
+
+    /// Ends the sessions.
+    pub(crate) async fn logout(&self) {
+        let _one_at_a_time = self.login.lock().await;
+        let san = self.lock().san.take();
+        if let Some(san) = san {
+            san.logout().await;
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Now> {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner) // whole after every statement
+    }
 }
 
-fn skipped_line(skipped: &Skipped) -> String {
+/// What could not be used, in a line.
+pub(crate) fn skipped_line(skipped: &Skipped) -> String {
     let what = skipped.lun.map_or_else(String::new, |lun| format!("LUN {lun} of "));
     let (target, portal) = (&skipped.target, &skipped.portal);
     format!("{what}{target} at {portal}: {}", model::chain(&skipped.error))
 }
 
 impl Fabric for Sessions {
-    /// A LUN that is not there may be new, and a session may be lost: the sessions are made anew
-    /// once before giving up.
+    /// A LUN that is not there may be new: the inventory is taken again. When that does not help
+    /// either, the sessions are made anew once before giving up.
     async fn lun(&self, name: &NaaName) -> Result<Arc<dyn SourceLun>, PortError> {
-        let mut san = self.san.lock().await;
-        self.login_if_needed(&mut san).await?;
-        let lun = match verified(san.as_ref(), name).await {
+        let san = self.san().await?;
+        if let Ok(lun) = verified(&san, name).await {
+            return Ok(Arc::new(Source(lun)));
+        }
+        san.rescan().await;
+        let lun = match verified(&san, name).await {
             Ok(lun) => lun,
             Err(_) => {
-                if let Some(old) = san.take() {
-                    old.logout().await;
-                }
-                self.login_if_needed(&mut san).await?;
-                verified(san.as_ref(), name)
-                    .await
-                    .map_err(|error| port(format!("finding LUN {name}"), error))?
+                self.logout().await;
+                let found = verified(&self.san().await?, name).await;
+                found.map_err(|error| port(format!("finding LUN {name}"), error))?
             }
         };
         Ok(Arc::new(Source(lun)))
     }
 }
 
-async fn verified(san: Option<&San>, name: &NaaName) -> Result<Lun, SanError> {
-    let lun = san.expect("logged in by the caller").find(name)?;
+async fn verified(san: &San, name: &NaaName) -> Result<Lun, SanError> {
+    let lun = san.find(name)?;
     lun.verify().await?;
     Ok(lun)
 }
@@ -132,7 +146,8 @@ impl SourceLun for Source {
     }
 }
 
-fn port(operation: impl Into<String>, error: SanError) -> PortError {
+/// An error of the SAN, for a job or a person.
+pub(crate) fn port(operation: impl Into<String>, error: SanError) -> PortError {
     let kind: ErrorKind = error.kind();
     PortError { kind, operation: operation.into(), source: error.into() }
 }

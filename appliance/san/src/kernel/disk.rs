@@ -98,6 +98,16 @@ impl KernelDisk {
         Self(inner)
     }
 
+    /// True for two handles of the same.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// True when it is the path that the kernel shows as `device`, whatever its number is now.
+    pub(crate) fn leads_to(&self, device: &ScsiDevice) -> bool {
+        self.0.way.route.is_same(&device.route) && self.0.way.lun == device.lun
+    }
+
     /// The LUN at the end of this path.
     pub(crate) fn lun(&self) -> LunId {
         self.0.way.lun

@@ -189,7 +189,7 @@ impl Client {
     pub(crate) async fn job(&self, cdb: Cdb, exchangeable: bool) -> Job {
         let buffer = BytesMut::zeroed(usize::try_from(cdb.data_in()).unwrap());
         let (lun, cells, permit) =
-            (self.disk.lun(), Arc::clone(&self.cells), self.depth.acquire().await);
+            (self.disk.lun(), Arc::clone(&self.cells), self.depth.acquire(false).await);
         Job { lun, cdb, buffer, exchangeable, cells, permit }
     }
 

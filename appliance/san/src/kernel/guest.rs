@@ -91,6 +91,7 @@ fn limits() -> Limits {
         transfer: 256 * 1024,
         command_timeout: Duration::from_secs(20),
         busy_patience: Duration::from_secs(10),
+        failover_after: Duration::from_secs(15),
         reconnect: Reconnect {
             attempts: 3,
             delay: Duration::from_secs(1),

@@ -69,6 +69,11 @@ impl Session {
         &self.limits
     }
 
+    /// True for two handles of one session.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.orders.same_channel(&other.orders)
+    }
+
     /// What was agreed on at the first login.
     pub(crate) fn agreed(&self) -> &Agreed {
         &self.agreed

@@ -8,6 +8,7 @@
 #![allow(clippy::print_stdout, reason = "a skipped test says so loudly")]
 #![allow(unreachable_pub, reason = "a test has no outside")]
 
+mod alua;
 mod array;
 mod login;
 mod paths;
@@ -21,16 +22,17 @@ type Test = fn(&Array, &str);
 
 fn main() -> ExitCode {
     let site = Arc::new(Site::default());
-    let trials = [login::TRIALS, paths::TRIALS].concat().into_iter().map(|(name, test)| {
-        let site = Arc::clone(&site);
-        Trial::test(name, move || {
-            match site.array() {
-                Ok(array) => test(array, name),
-                Err(Missing::Impossible(why)) => println!("SKIPPED: {name}: {why}"),
-                Err(Missing::Failed(why)) => return Err(why.into()),
-            }
-            Ok(())
-        })
-    });
+    let trials =
+        [login::TRIALS, paths::TRIALS, alua::TRIALS].concat().into_iter().map(|(name, test)| {
+            let site = Arc::clone(&site);
+            Trial::test(name, move || {
+                match site.array() {
+                    Ok(array) => test(array, name),
+                    Err(Missing::Impossible(why)) => println!("SKIPPED: {name}: {why}"),
+                    Err(Missing::Failed(why)) => return Err(why.into()),
+                }
+                Ok(())
+            })
+        });
     libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit_code()
 }

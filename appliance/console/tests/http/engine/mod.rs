@@ -7,18 +7,20 @@ pub mod disks;
 pub mod points;
 pub mod record;
 pub mod runs;
+pub mod san;
 pub mod vms;
 
 use api::{
-    ConsistencyQuery, DataRanges, DataRangesQuery, DeletionPreview, ExpiryPreview, Forecast,
-    ForecastQuery, HoldRequest, InclusionQuery, KeyEpoch, Leaves, LeavesQuery, LedgerHead,
-    LockExtension, LockTightening, LockView, MaintenanceRequest, MaintenanceRun, Page, PageQuery,
-    PointDetail, PointQuery, PointSummary, Proof, Protection, Run, RunKind, RunRequest,
-    RunsStarted, Status, VmSummary, VolumeRequest, Volumes,
+    ConsistencyQuery, DataRanges, DataRangesQuery, DeletionPreview, Discovered, DiscoveryRequest,
+    ExpiryPreview, FcPorts, Forecast, ForecastQuery, HoldRequest, InclusionQuery, KeyEpoch, Leaves,
+    LeavesQuery, LedgerHead, LockExtension, LockTightening, LockView, LunTest, LunTestRequest,
+    MaintenanceRequest, MaintenanceRun, Page, PageQuery, PointDetail, PointQuery, PointSummary,
+    Proof, Protection, Run, RunKind, RunRequest, RunsStarted, SanLuns, SanPaths, SanSessions,
+    Status, VmSummary, VolumeRequest, Volumes,
 };
 use bytes::Bytes;
 use console::{Blob, Chunks, Engine, EngineError, EngineResult};
-use model::{DiskRange, ErrorKind, LockMode, RecoveryPointId, RunId};
+use model::{DiskRange, ErrorKind, LockMode, NaaName, RecoveryPointId, RunId};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::mpsc;
@@ -256,6 +258,34 @@ impl Engine for Scripted {
 
     async fn prove_consistency(&self, query: ConsistencyQuery) -> EngineResult<Proof> {
         record::consistency(query)
+    }
+
+    async fn san_sessions(&self) -> EngineResult<SanSessions> {
+        Ok(san::sessions())
+    }
+
+    async fn login_san(&self) -> EngineResult<SanSessions> {
+        Ok(san::sessions())
+    }
+
+    async fn discover_portal(&self, request: DiscoveryRequest) -> EngineResult<Discovered> {
+        san::discover(&request)
+    }
+
+    async fn san_luns(&self) -> EngineResult<SanLuns> {
+        Ok(san::luns())
+    }
+
+    async fn san_paths(&self) -> EngineResult<SanPaths> {
+        Ok(san::paths())
+    }
+
+    async fn fc_ports(&self) -> EngineResult<FcPorts> {
+        Ok(san::fc_ports())
+    }
+
+    async fn test_lun(&self, name: NaaName, request: LunTestRequest) -> EngineResult<LunTest> {
+        san::test(&name, request)
     }
 
     async fn disk_capacity(&self, id: RecoveryPointId, disk: u32) -> EngineResult<u64> {

@@ -114,5 +114,8 @@ fn lun(number: u8, error: Option<&str>) -> LunStatus {
         ready: error.is_none(),
         datastore: Some(format!("datastore{number}")),
         error: error.map(Into::into),
+        write_protected: Some(number == 1),
+        paths: 2,
+        paths_usable: u64::from(error.is_none()),
     }
 }

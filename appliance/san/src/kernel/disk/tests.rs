@@ -19,6 +19,7 @@ fn limits() -> Limits {
         transfer: 256 * 1024,
         command_timeout: TIMEOUT,
         busy_patience: Duration::from_secs(30),
+        failover_after: Duration::from_secs(15),
         reconnect: Reconnect {
             attempts: 3,
             delay: Duration::from_millis(80),

@@ -1,5 +1,5 @@
-//! Sequential (or random) reads of one LUN, as JSON: `san-bench PORTAL TARGET LUN SECONDS BLOCK
-//! DEPTH [random] [digests]`. LUN is an NAA name or a number. The measure that libiscsi's
+//! Sequential (or random) reads of one LUN, as JSON: `san-bench PORTAL[,PORTAL] TARGET LUN SECONDS
+//! BLOCK DEPTH [random] [digests]`. LUN is an NAA name or a number. The measure that libiscsi's
 //! iscsi-perf is compared with.
 
 use san::{Lun, PortalConfig, San};
@@ -15,13 +15,14 @@ async fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [portal, target, lun, seconds, block, depth, flags @ ..] = arguments.as_slice() else {
         return Err(
-            "usage: san-bench PORTAL TARGET LUN SECONDS BLOCK DEPTH [random] [digests]".into()
+            "usage: san-bench PORTAL[,PORTAL] TARGET LUN SECONDS BLOCK DEPTH [random] [digests]"
+                .into(),
         );
     };
     let (block, depth): (usize, u16) = (block.parse()?, depth.parse()?);
     let flag = |name: &str| flags.iter().any(|flag| flag == name);
-    let config = PortalConfig {
-        portal: portal.clone(),
+    let config = |portal: &str| PortalConfig {
+        portal: portal.to_owned(),
         target: target.clone(),
         initiator: "iqn.2026-01.test.holdfast:bench".into(),
         queue_depth: depth,
@@ -30,7 +31,7 @@ async fn main() -> Result<(), Failure> {
         data_digest: flag("digests"),
         ..PortalConfig::default()
     };
-    let san = San::login(vec![config]).await?;
+    let san = San::login(portal.split(',').map(config).collect()).await?;
     let lun = find(&san, lun)?;
     let limit = Duration::from_secs_f64(seconds.parse()?);
     let (cpu, begun) = (cpu_time(), Instant::now());

@@ -84,6 +84,8 @@ pub const ALL: &[Bench] = &[
     Bench { name: "san.seq_read.cpu_vs_libiscsi", how: How::Alone(san::sequential_cpu) },
     // Random reads of 4 KiB, 32 in flight.
     Bench { name: "san.rand_read.vs_libiscsi", how: How::Alone(san::random) },
+    // Our sequential reads by two portals, a session each / by one.
+    Bench { name: "san.two_paths.vs_one", how: How::Alone(san::two_paths) },
     // Our sequential reads with CRC32C over headers and data / without.
     Bench { name: "san.digests.vs_none", how: How::Alone(san::digests) },
     // A full backup of a disk of 4 GiB into a new repository, theirs / our time.

@@ -50,24 +50,36 @@ struct Stand {
     tgt: Tgt,
     ours: PathBuf,
     perf: PathBuf,
-    _directory: FreshDirectory,
+    directory: FreshDirectory,
+}
+
+/// A tgtd of its own over the LUN's image; several over the same are like ports of one array.
+fn target(directory: &Path, name: &str) -> Result<Tgt> {
+    let image = directory.join("lun.img");
+    let own = directory.join(name);
+    std::fs::create_dir(&own)?;
+    let lun = LunSpec { number: 1, image, naa: NAA.to_owned() };
+    Tgt::start(&own, TgtSpec { chap: None, luns: vec![lun] })
 }
 
 impl Stand {
     fn new() -> Result<Self> {
         let directory = fresh_directory()?;
-        let image = directory.path().join("lun.img");
-        fill(&image)?;
-        let lun = LunSpec { number: 1, image, naa: NAA.to_owned() };
-        let tgt = Tgt::start(directory.path(), TgtSpec { chap: None, luns: vec![lun] })?;
+        fill(&directory.path().join("lun.img"))?;
+        let tgt = target(directory.path(), "a")?;
         let (ours, perf) = (example("san-bench")?, program("iscsi-perf", "libiscsi-bin")?);
-        Ok(Self { tgt, ours, perf, _directory: directory })
+        Ok(Self { tgt, ours, perf, directory })
     }
 
     fn ours(&self, load: Load) -> Result<Rate> {
+        self.ours_by(&self.tgt.portal(), load)
+    }
+
+    /// By all of `portals`, with commas between.
+    fn ours_by(&self, portals: &str, load: Load) -> Result<Rate> {
         let figures = [SECONDS, load.block, DEPTH].map(|figure| figure.to_string());
         let mut command = Command::new(&self.ours);
-        command.args([&self.tgt.portal(), TARGET, "1"]).args(figures);
+        command.args([portals, TARGET, "1"]).args(figures);
         command.args(load.random.then_some("random")).args(load.digests.then_some("digests"));
         let figure = timed::reading(&mut command)?;
         let mib_per_s = figure.number("mib_per_s")?;
@@ -166,6 +178,21 @@ fn fill(image: &Path) -> Result<()> {
         file.write_all_at(&piece, number << 20)?;
     }
     Ok(())
+}
+
+/// `san.two_paths.vs_one`
+///
+/// # Errors
+/// As [`sequential`].
+pub fn two_paths() -> Result<Measurement> {
+    let stand = Stand::new()?;
+    let second = target(stand.directory.path(), "b")?;
+    let both = format!("{},{}", stand.tgt.portal(), second.portal());
+    let (two, one) = in_turns(|| stand.ours_by(&both, SEQUENTIAL), || stand.ours(SEQUENTIAL))?;
+    let note = "256 KiB sequential, 32 in flight, a session to each of two tgtd over one image";
+    let (peer, note) = (peer("tgt")?, note.to_owned());
+    let about = Measurement { unit: "ratio", peer, note, ..Measurement::default() };
+    Ok(rates(middle(&two), middle(&one), Goal::AtLeast(1.0), about))
 }
 
 /// The figure behind the last `iops average`.

@@ -342,9 +342,9 @@ impl Paths {
             (Link::Up, _) if readable && path.proven => (!alone).then_some(RECHECK_IDLE),
             (Link::Down, _) if alone && readable && path.proven => None,
             (_, Some(AccessState::Transitioning)) => Some(RECHECK_SOON),
-            (Link::Up, _) if !readable => Some(RECHECK),
-            (Link::Up, _) => Some(again(path.probes)),
-            (Link::Down, _) => Some(again(path.probes)),
+            // It answered, and there is nothing to do but to ask again later.
+            _ if !readable && path.probes == 0 => Some(RECHECK),
+            (Link::Up | Link::Down, _) => Some(again(path.probes)),
         };
         if !path.probing {
             self.list[at].probe_at = wait.map(|wait| now + wait);

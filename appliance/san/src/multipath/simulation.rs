@@ -477,6 +477,21 @@ fn a_lost_path_alone_is_tried_and_a_refused_one_never() {
     assert_eq!(paths.pick(idle, 0, 0), Pick::Nothing);
 }
 
+#[test]
+fn a_lost_path_that_answers_and_is_on_standby_is_asked_now_and_then() {
+    let mut paths = Paths::new(true);
+    for port in 0..2 {
+        let access = Some(AccessState::ActiveOptimized);
+        paths.join(port, access, true, Time::ZERO).unwrap();
+    }
+    paths.failed(0, Fault::Lost, MS);
+    assert_eq!(paths.due(MS), [0]);
+    paths.reported(0, AccessState::Standby, MS);
+    paths.probed(0, true, MS);
+    assert!(paths.due(MS * 2).is_empty(), "not again and again");
+    assert_eq!(paths.due(MS * 6000), [0]);
+}
+
 proptest::proptest! {
     #![proptest_config(proptest::test_runner::Config {
         failure_persistence: None,

@@ -4,7 +4,7 @@ use lab::machine::Machine;
 use lab::machine::lio::{Lio, LioTarget};
 use lab::place::{FreshDirectory, fresh_directory};
 use san::{Lun, PortalConfig, Reconnect, San};
-use std::sync::OnceLock;
+use std::sync::{OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 /// Bytes of a LUN.
@@ -26,6 +26,8 @@ pub enum Missing {
 
 pub struct Array {
     pub lio: Lio,
+    /// Whoever pulls a cable does so alone.
+    cables: RwLock<()>,
     directory: FreshDirectory,
 }
 
@@ -43,7 +45,7 @@ fn start() -> Result<Array, Missing> {
     let directory = fresh_directory().unwrap();
     let lio =
         Lio::start(directory.path()).map_err(|error| Missing::Failed(format!("{error:#}")))?;
-    Ok(Array { lio, directory })
+    Ok(Array { lio, cables: RwLock::default(), directory })
 }
 
 /// A target, what its LUN holds, and the name of its only initiator.
@@ -67,6 +69,16 @@ impl Array {
         change(&mut target, &initiator);
         self.lio.add(&target).unwrap();
         Disk { target, content, initiator }
+    }
+
+    /// Holds while both cables have to be in: what every trial does but those that pull one.
+    pub fn connected(&self) -> impl Drop {
+        self.cables.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until nobody else needs the cables.
+    pub fn alone(&self) -> impl Drop {
+        self.cables.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A way to a disk by a controller, with short times so that faults show soon.

@@ -8,10 +8,12 @@
 #![allow(clippy::print_stdout, reason = "a skipped test says so loudly")]
 #![allow(unreachable_pub, reason = "a test has no outside")]
 
-mod alua;
 mod array;
+mod failover;
 mod login;
 mod paths;
+#[path = "../common/reading.rs"]
+mod reading;
 
 use array::{Array, Missing, Site};
 use libtest_mimic::{Arguments, Trial};
@@ -22,17 +24,25 @@ type Test = fn(&Array, &str);
 
 fn main() -> ExitCode {
     let site = Arc::new(Site::default());
-    let trials =
-        [login::TRIALS, paths::TRIALS, alua::TRIALS].concat().into_iter().map(|(name, test)| {
+    let trials = [login::TRIALS, paths::TRIALS, failover::TRIALS].concat().into_iter().map(
+        |(name, test)| {
             let site = Arc::clone(&site);
             Trial::test(name, move || {
                 match site.array() {
-                    Ok(array) => test(array, name),
+                    Ok(array) if failover::PULLING == name => {
+                        let _cables = array.alone();
+                        test(array, name);
+                    }
+                    Ok(array) => {
+                        let _cables = array.connected();
+                        test(array, name);
+                    }
                     Err(Missing::Impossible(why)) => println!("SKIPPED: {name}: {why}"),
                     Err(Missing::Failed(why)) => return Err(why.into()),
                 }
                 Ok(())
             })
-        });
+        },
+    );
     libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit_code()
 }

@@ -47,14 +47,18 @@ impl Lun {
 
     /// State, readiness, identity, in this order: each needs the one before.
     async fn look_after(&self, at: usize, way: &Way) -> Result<(), SanError> {
-        if self.lock().alua() {
-            self.ask_states(way).await?;
+        let alua = self.lock().alua();
+        let told = alua && self.ask_states(at, way).await?;
+        if told {
             let access = self.lock().view(at).access;
             if !access.is_none_or(AccessState::reads) {
                 return Ok(());
             }
         }
         way.path.run("TEST UNIT READY", disk::test_unit_ready()).await?;
+        if !told {
+            self.lock().ready(at, self.now());
+        }
         let view = self.lock().view(at);
         match view.link {
             Link::Refused => Ok(()),
@@ -67,20 +71,22 @@ impl Lun {
         }
     }
 
-    /// Asks by one path for the states of all.
-    async fn ask_states(&self, way: &Way) -> Result<(), SanError> {
-        let Some(groups) = alua::ask(&way.path).await? else { return Ok(()) };
+    /// Asks by path `by` for the states of all; false: the LUN does not tell that of `by`.
+    async fn ask_states(&self, by: usize, way: &Way) -> Result<bool, SanError> {
+        let Some(groups) = alua::ask(&way.path).await? else { return Ok(false) };
         let ways = self.ways().clone();
+        let mut told = false;
         for (at, other) in ways.iter().enumerate() {
             let Some(state) = alua::state_of(&groups, other.facts.group, other.facts.port) else {
                 continue;
             };
+            told |= at == by;
             if self.lock().reported(at, state, self.now()) {
                 tracing::info!(path = other.path.line(), %state, "the state of a path");
             }
         }
         self.announce();
-        Ok(())
+        Ok(told)
     }
 
     /// Puts an error on the path's account.

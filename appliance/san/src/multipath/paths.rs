@@ -266,6 +266,12 @@ impl Paths {
         changed
     }
 
+    /// The path is ready, and nobody tells its state: what a command had said of it is over.
+    pub(crate) fn ready(&mut self, at: usize, now: Time) {
+        self.list[at].access = None;
+        self.plan(at, now);
+    }
+
     /// The LUN answers by the path, and it is the one that it joined.
     pub(crate) fn restored(&mut self, at: usize, now: Time) {
         let path = &mut self.list[at];

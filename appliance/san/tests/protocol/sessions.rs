@@ -219,7 +219,7 @@ async fn an_idle_session_leaves_when_asked() {
 /// Silence in each phase ends in time: login, inventory, read, logout, discovery.
 #[tokio::test]
 async fn a_target_that_stalls_is_given_up_in_each_phase() {
-    for when in [When::Login(0), When::Login(1), When::AnyCommand] {
+    for when in [When::Login(0), When::Login(1)] {
         let target = start(Spec::default()).await;
         target.rule(Rule::always(when, Then::Silence));
         let begun = Instant::now();
@@ -228,6 +228,13 @@ async fn a_target_that_stalls_is_given_up_in_each_phase() {
         assert!(begun.elapsed() < Duration::from_secs(20), "{when:?}");
         assert_harmless(&target);
     }
+    let target = start(Spec::default()).await;
+    target.rule(Rule::always(When::AnyCommand, Then::Silence));
+    let san = San::login(vec![config(target.address())]).await.unwrap();
+    let skipped = san.skipped();
+    assert!(san.luns().is_empty() && skipped.len() == 1, "{skipped:?}");
+    assert_eq!(skipped[0].error.kind(), ErrorKind::Retryable, "{skipped:?}");
+    assert_harmless(&target);
     let target = start(Spec::default()).await;
     target.rule(Rule::always(When::Text, Then::Silence));
     let portal = target.address().to_string();

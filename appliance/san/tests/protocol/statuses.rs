@@ -1,18 +1,25 @@
 //! The table of statuses and sense data (`scsi::advise`), seen from outside: what is repeated,
 //! what is waited for, what is an error, and of which kind.
 
-use super::{assert_reads, login, spec, start};
-use fakes::target::{Rule, Then, When, sense};
+use super::{assert_reads, config, login, login_with, spec, start};
+use fakes::target::{FakeTarget, Rule, Then, When, sense};
 use model::ErrorKind;
+use san::PortalConfig;
+use std::time::Duration;
 
 const READ: When = When::Command(0x88);
+
+/// Longer than a path that serves no reads is left alone before it is asked again.
+fn patient(target: &FakeTarget) -> PortalConfig {
+    PortalConfig { busy_patience: Duration::from_secs(7), ..config(target.address()) }
+}
 
 /// Answers after which the same read is right.
 #[tokio::test]
 async fn statuses_that_pass_are_repeated_until_they_have() {
     let (spec, disk) = spec();
     let target = start(spec).await;
-    let (san, lun) = login(&target).await;
+    let (san, lun) = login_with(patient(&target)).await;
     for (what, status, sense) in [
         ("BUSY", 0x08, vec![]),
         ("RESERVATION CONFLICT", 0x18, vec![]),
@@ -51,9 +58,6 @@ async fn statuses_that_stay_are_errors() {
         ("RESERVATION CONFLICT", 0x18, vec![], ErrorKind::Busy),
         ("TASK SET FULL", 0x28, vec![], ErrorKind::Busy),
         ("TASK ABORTED", 0x40, vec![], ErrorKind::Retryable),
-        ("transition", 0x02, sense(2, 0x04, 0x0a), ErrorKind::Retryable),
-        ("standby", 0x02, sense(2, 0x04, 0x0b), ErrorKind::Retryable),
-        ("unavailable", 0x02, sense(2, 0x04, 0x0c), ErrorKind::Retryable),
         ("not mapped", 0x02, sense(5, 0x25, 0x00), ErrorKind::Retryable),
         ("no such command", 0x02, sense(5, 0x20, 0x00), ErrorKind::Unsupported),
         ("no such field", 0x02, sense(5, 0x24, 0x00), ErrorKind::Unsupported),
@@ -70,6 +74,28 @@ async fn statuses_that_stay_are_errors() {
         target.behave();
         assert_reads(&lun, &target, &disk).await;
     }
+    san.logout().await;
+}
+
+/// A path that serves no reads is an error in bounded time, asked again, and used when it does.
+#[tokio::test]
+async fn states_that_stay_are_errors_until_they_pass() {
+    let states = [0x0a, 0x0b, 0x0c]; // transition, standby, unavailable
+    let trials = states.map(|state| tokio::spawn(a_state_that_stays(state)));
+    for trial in trials {
+        trial.await.unwrap();
+    }
+}
+
+async fn a_state_that_stays(state: u8) {
+    let (spec, disk) = spec();
+    let target = start(spec).await;
+    let (san, lun) = login_with(patient(&target)).await;
+    target.rule(Rule::always(READ, Then::Status(2, sense(2, 0x04, state))));
+    let error = lun.read(0, 4096).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Retryable, "{state:02x}h: {}", model::chain(&error));
+    target.behave();
+    assert_reads(&lun, &target, &disk).await;
     san.logout().await;
 }
 

@@ -221,7 +221,8 @@ pub(crate) enum Volume {
     List,
     /// Take another disk into the repository, for good
     ///
-    /// Mount it at volumes/NUMBER in the repository's directory first, and start holdfastd again
+    /// Mount it at volumes/NUMBER in the repository's directory first, with the owner, group and
+    /// mode of that directory ('chown --reference', 'chmod --reference'), and start holdfastd again
     /// afterwards. A recovery point lies wholly on one volume, so a lost disk loses its own points
     /// only.
     Add {

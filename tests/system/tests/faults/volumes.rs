@@ -4,6 +4,7 @@ use crate::full_disk::Small;
 use crate::site::{VM, ended_well};
 use crate::two_users::{Two, start_with};
 use api::{Status, Volume, VolumeState, Volumes};
+use std::process::Command;
 
 fn volumes(two: &Two) -> Vec<Volume> {
     let cli = two.site.daemon.cli().unwrap();
@@ -29,6 +30,11 @@ fn a_disk_is_added_used_and_its_loss_takes_its_own_points_only() {
 
     let path = two.site.daemon.config.repository.path.join("volumes").join("1");
     let Some(disk) = Small::mount(&path, 800) else { return };
+    // As the repository's own directory is: the daemon's group reads, and nobody else.
+    for program in ["chown", "chmod"] {
+        let like = format!("--reference={}", two.site.daemon.config.repository.path.display());
+        assert!(Command::new(program).arg(like).arg(&path).status().unwrap().success());
+    }
     let added: Volumes = cli.json(&["repository", "volume", "add", "1"]).unwrap();
     let states: Vec<_> = added.volumes.iter().map(|volume| volume.state).collect();
     assert_eq!(states, [VolumeState::Present, VolumeState::Added]);

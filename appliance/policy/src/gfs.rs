@@ -167,15 +167,18 @@ pub fn wishes(
     points.sort_by_key(|point| point.at);
     let sound: Vec<Candidate> = past(&points, now).collect();
     let tiers = tiers(rules, &sound, calendar);
-    let verdict = |point: &Candidate| {
+    let newest = points.iter().rposition(|point| point.sound && point.at <= now);
+    let wish = |(place, point): (usize, &Candidate)| {
         let tiers = tiers.get(&point.id).cloned().unwrap_or_default();
-        let guard = guard(rules, point, now, sound.last());
-        match (tiers.is_empty(), guard) {
+        let succeeded = newest.is_some_and(|newest| place < newest);
+        let guard = guard(rules, point, now, succeeded);
+        let verdict = match (tiers.is_empty(), guard) {
             (true, None) => Verdict::Expire,
             _ => Verdict::Keep { tiers, guard },
-        }
+        };
+        Wish { id: point.id, verdict }
     };
-    points.iter().map(|point| Wish { id: point.id, verdict: verdict(point) }).collect()
+    points.iter().enumerate().map(wish).collect()
 }
 
 /// Seconds for which a sound point that is committed at `at` has to be locked, so that it cannot
@@ -229,13 +232,13 @@ fn past(points: &[Candidate], now: RetentionTime) -> impl Iterator<Item = Candid
     points.iter().filter(move |point| point.sound && point.at <= now).copied()
 }
 
+/// `succeeded`: a sound point comes after it in the order of the record.
 fn guard(
     rules: &KeepRules,
     point: &Candidate,
     now: RetentionTime,
-    newest: Option<&Candidate>,
+    succeeded: bool,
 ) -> Option<Guard> {
-    let succeeded = newest.is_some_and(|newest| (newest.at, newest.id) > (point.at, point.id));
     if point.at > now {
         Some(Guard::Future)
     } else if *rules == KeepRules::default() {

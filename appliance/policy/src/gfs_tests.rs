@@ -31,6 +31,17 @@ fn keep(tiers: &[Tier], guard: Option<Guard>) -> Verdict {
 }
 
 #[test]
+fn of_two_points_of_one_second_the_one_recorded_last_is_the_newer_whatever_their_ids() {
+    let rules = KeepRules { last: 1, ..KeepRules::default() };
+    let now = at("2025-01-01T22:00Z");
+    for (first, second) in [(1, 2), (2, 1)] {
+        let points = [point(first, now, true), point(second, now, true)];
+        let expected = [Verdict::Expire, keep(&[Tier::Last], Some(Guard::Newest))];
+        assert_eq!(verdicts(&rules, &points, now), expected);
+    }
+}
+
+#[test]
 fn the_first_of_each_period_is_kept() {
     let rules = KeepRules { daily: 2, weekly: 2, monthly: 2, yearly: 2, ..KeepRules::default() };
     let points = sound(&[

@@ -219,7 +219,8 @@ fn own_disks(config: &Config) -> anyhow::Result<Vec<OwnDisk>> {
     if let Ok(volumes) = std::fs::read_dir(path.join(layout::VOLUMES)) {
         folders.extend(volumes.filter_map(|volume| Some(volume.ok()?.path())));
     }
-    for disk in san::own_disks(&folders) {
+    let mut disks = san::own_disks(&folders);
+    for disk in &disks {
         if let Some(fabric) = disk.fabric {
             anyhow::bail!(
                 "repository.path = {}: it lies on a LUN of the SAN ({}, reached over {fabric}); \
@@ -229,8 +230,8 @@ fn own_disks(config: &Config) -> anyhow::Result<Vec<OwnDisk>> {
             );
         }
     }
-    folders.extend([config.state_dir.clone(), "/".into()]);
-    Ok(san::own_disks(&folders))
+    disks.extend(san::own_disks(&[config.state_dir.clone(), "/".into()]));
+    Ok(disks)
 }
 
 fn portals(config: &Config, chap: Option<(String, String)>) -> anyhow::Result<Vec<PortalConfig>> {

@@ -92,8 +92,8 @@ impl Repository {
     #[must_use]
     pub fn volumes(&self) -> Vec<VolumeView> {
         let core = &self.inner.core;
-        let catalog = locked(&core.catalog);
-        let numbers: BTreeSet<u8> = catalog.state.volumes().iter().copied().chain([0]).collect();
+        let recorded = locked(&core.catalog).state.volumes().clone();
+        let numbers: BTreeSet<u8> = recorded.into_iter().chain([0]).collect();
         let view = |number| VolumeView {
             number,
             state: core.volume_state(number),
@@ -103,6 +103,8 @@ impl Repository {
         };
         let mut views: BTreeMap<u8, VolumeView> =
             numbers.into_iter().map(|number| (number, view(number))).collect();
+        // A disk that does not answer must not keep everybody else waiting for the catalog.
+        let catalog = locked(&core.catalog);
         for held in catalog.files.values() {
             if let Some(view) = views.get_mut(&held.volume) {
                 view.segments += 1;

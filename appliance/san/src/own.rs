@@ -4,7 +4,9 @@
 //! the device number of a directory down to the disks below partitions, volumes and arrays.
 
 use crate::LunInfo;
+use crate::kernel::text;
 use model::NaaName;
+use scsi::SerialNumber;
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -88,19 +90,13 @@ fn slaves(node: &Path) -> Vec<PathBuf> {
 
 fn disk(node: &Path, purpose: &str) -> OwnDisk {
     let device = node.join("device");
-    let text = |name: &str| {
-        let text = fs::read_to_string(device.join(name)).ok()?;
-        Some(text.trim().to_owned()).filter(|text| !text.is_empty())
-    };
-    // The page as the device gave it: a header of four bytes, then the number.
-    let serial = fs::read(device.join("vpd_pg80")).ok().and_then(|page| {
-        let number = String::from_utf8_lossy(page.get(4..)?).trim().to_owned();
-        Some(number).filter(|number| !number.is_empty())
-    });
+    let page = fs::read(device.join("vpd_pg80")).ok();
+    let serial = page.and_then(|page| SerialNumber::decode(&page).ok()).map(|serial| serial.0);
+    let serial = serial.filter(|number| !number.is_empty());
     let name = node.file_name().map_or_else(String::new, |name| name.to_string_lossy().into());
     OwnDisk {
-        names: text("wwid").and_then(|name| name.parse().ok()).into_iter().collect(),
-        serial: serial.or_else(|| text("serial")).zip(text("model")),
+        names: text(&device, "wwid").and_then(|name| name.parse().ok()).into_iter().collect(),
+        serial: serial.or_else(|| text(&device, "serial")).zip(text(&device, "model")),
         what: format!("{name}, below {purpose}"),
         fabric: fabric(node),
     }

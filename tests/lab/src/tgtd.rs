@@ -121,6 +121,16 @@ impl Tgtd {
         Ok(())
     }
 
+    /// Ends it as a machine fails: nobody is told. [`Self::run`] starts it again.
+    ///
+    /// # Errors
+    /// When it cannot be killed.
+    pub fn kill(&mut self) -> Result<()> {
+        self.targets().clear();
+        let Some(mut process) = self.process.take() else { return Ok(()) };
+        process.kill()
+    }
+
     /// Makes a target that nobody may log in to yet.
     ///
     /// # Errors

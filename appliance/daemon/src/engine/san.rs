@@ -10,7 +10,7 @@ use api::{
 use console::{EngineError, EngineResult};
 use model::{ErrorKind, NaaName};
 use san::kernel::{FcPort, Kernel, RemotePort};
-use san::{Lun, PathInfo, PathState, San, Skipped};
+use san::{Addresses, Lun, PathInfo, PathState, San, Skipped, TargetPortal};
 use std::time::Duration;
 
 /// Longest address of a portal that is taken: a host name has at most 253 characters.
@@ -72,23 +72,18 @@ pub(super) async fn discover(
     let config = appliance.fabric.config();
     let chap = config.portals.first().and_then(|portal| portal.chap.as_ref());
     let initiator = &appliance.config.san.initiator;
-    let found = san::discover(&asked, initiator, chap).await.map_err(|error| {
-        from_port(&port(format!("asking portal {asked} for its targets"), error))
-    })?;
-    let mut targets = Vec::new();
-    for target in found {
-        let name = target.name;
-        let mut told: Vec<(String, Option<u16>)> =
-            target.addresses.into_iter().map(|told| (told.portal, told.group)).collect();
-        if as_asked || told.is_empty() {
-            told = vec![(asked.clone(), None)];
-        }
-        targets.extend(told.into_iter().map(|(portal, group)| {
-            let is_it = |known: &san::PortalConfig| known.portal == portal && known.target == name;
-            let configured = config.portals.iter().any(is_it);
-            DiscoveredPlace { portal, target: name.clone(), group, configured }
-        }));
+    let addresses = if as_asked { Addresses::AsAsked } else { Addresses::AsTold };
+    let found = san::discover_all(std::slice::from_ref(&asked), initiator, chap, addresses).await;
+    if let Some((_, error)) = found.failed.into_iter().next() {
+        return Err(from_port(&port(format!("asking portal {asked} for its targets"), error)));
     }
+    let place = |found: TargetPortal| {
+        let TargetPortal { target, portal, group } = found;
+        let is_it = |known: &san::PortalConfig| known.portal == portal && known.target == target;
+        let configured = config.portals.iter().any(is_it);
+        DiscoveredPlace { portal, target, group, configured }
+    };
+    let targets = found.portals.into_iter().map(place).collect();
     Ok(Discovered { targets })
 }
 
@@ -128,7 +123,6 @@ pub(super) async fn paths(appliance: &Appliance) -> EngineResult<SanPaths> {
 
 fn path_views(lun: &Lun) -> Vec<SanPath> {
     let naa = lun.info().names.first();
-    let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
     let view = |path: PathInfo| SanPath {
         naa: naa.cloned(),
         portal: path.portal,
@@ -146,6 +140,10 @@ fn path_views(lun: &Lun) -> Vec<SanPath> {
         note: path.note,
     };
     lun.paths().into_iter().map(view).collect()
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn state_view(state: PathState) -> SanPathState {
@@ -197,7 +195,6 @@ pub(super) async fn test(
     let seed = u64::from_le_bytes(random()?);
     let time = Duration::from_secs(seconds.into());
     let measured = san::measure(&lun, time, seed).await.map_err(failed)?;
-    let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
     Ok(LunTest {
         lun: lun_view(&lun),
         paths: path_views(&lun),

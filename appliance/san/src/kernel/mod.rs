@@ -46,6 +46,7 @@ pub(crate) use disk::KernelDisk;
 pub use error::KernelError;
 pub use fc::{FcPort, RemotePort};
 pub use settings::{Setting, SettingResult};
+pub(crate) use tree::text;
 pub use wwn::{NotAName, Wwn};
 
 use crate::SanError;

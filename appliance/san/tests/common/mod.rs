@@ -2,13 +2,15 @@
 
 #![allow(dead_code)] // each test binary uses a part of it
 
+mod short;
+
 use fakes::proxy::Proxy;
+use lab::noise;
 use lab::place::{FreshDirectory, fresh_directory};
 use lab::tgtd::TgtdSpec;
-use san::{Chap, ChapAlgorithm, PortalConfig, Reconnect, Secret};
+use san::{Chap, ChapAlgorithm, PortalConfig, Secret};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::time::Duration;
 
 pub(crate) const DISK: &str = "iqn.2026-01.test.lab:disk";
 pub(crate) const CHAP: &str = "iqn.2026-01.test.lab:chap";
@@ -41,10 +43,15 @@ impl Tgtd {
         let directory = fresh_directory().unwrap();
         let spec = TgtdSpec { ping: 1, ..TgtdSpec::default() };
         let tgtd = lab::tgtd::Tgtd::start(directory.path(), spec).unwrap();
-        let (content, chap_content) = (noise(1, SIZE), noise(2, CHAP_SIZE));
+        let (content, chap_content) = (noise::bytes(1, SIZE), noise::bytes(2, CHAP_SIZE));
         let tgtd = Self { tgtd, directory, content, chap_content };
         tgtd.set_up();
         Some(tgtd)
+    }
+
+    /// The daemon itself.
+    pub(crate) fn daemon(&self) -> &lab::tgtd::Tgtd {
+        &self.tgtd
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -65,14 +72,7 @@ impl Tgtd {
         let (disk, chap) = (self.path().join("disk"), self.path().join("chap"));
         std::fs::write(&disk, &self.content).unwrap();
         std::fs::write(&chap, &self.chap_content).unwrap();
-        self.tgtd.new_target(1, DISK).unwrap();
-        let names = format!(
-            "vendor_id=PURE,product_id=FlashArray,scsi_sn=0123456789ABCDEF,scsi_id={}",
-            &NAA[4..]
-        );
-        self.lun(1, 1, &disk, &names);
-        self.tgtd.set(1, &["DefaultTime2Wait=0"]).unwrap();
-        self.tgtd.open(1).unwrap();
+        serve(&self.tgtd, 1, DISK, &disk);
         self.tgtd.new_target(2, CHAP).unwrap();
         self.lun(2, 1, &chap, "");
         for (user, secret) in [USER, TARGET_USER] {
@@ -103,20 +103,22 @@ impl Tgtd {
     }
 }
 
-/// The disk target by `portal`, with short times so that faults show soon.
+/// A target for everybody, with a file as its LUN 1 under the names of the disk.
+pub(crate) fn serve(tgtd: &lab::tgtd::Tgtd, tid: u32, target: &str, file: &Path) {
+    tgtd.new_target(tid, target).unwrap();
+    tgtd.new_lun(tid, 1, file, &names()).unwrap();
+    tgtd.set(tid, &["DefaultTime2Wait=0"]).unwrap();
+    tgtd.open(tid).unwrap();
+}
+
+/// What makes a LUN of tgtd the disk.
+pub(crate) fn names() -> String {
+    format!("vendor_id=PURE,product_id=FlashArray,scsi_sn=0123456789ABCDEF,scsi_id={}", &NAA[4..])
+}
+
+/// The disk target by `portal`.
 pub(crate) fn disk(portal: SocketAddr) -> PortalConfig {
-    PortalConfig {
-        portal: portal.to_string(),
-        target: DISK.into(),
-        initiator: INITIATOR.into(),
-        data_digest: false,
-        reconnect: Reconnect {
-            attempts: 3,
-            delay: Duration::from_millis(50),
-            patience: Duration::from_secs(10),
-        },
-        ..PortalConfig::default()
-    }
+    short::times(portal.to_string(), DISK, INITIATOR)
 }
 
 /// The CHAP target by `portal`, with mutual authentication.
@@ -133,24 +135,9 @@ pub(crate) fn mutual() -> Chap {
     }
 }
 
-/// Bytes that differ everywhere (xorshift), the same for the same seed.
-pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut bytes = Vec::with_capacity(length);
-    while bytes.len() < length {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        bytes.extend_from_slice(&state.to_le_bytes());
-    }
-    bytes.truncate(length);
-    bytes
-}
-
 /// Fails with a clear text when bytes differ, without printing them all.
 pub(crate) fn assert_same(got: &[u8], wanted: &[u8]) {
-    assert_eq!(got.len(), wanted.len(), "length");
-    if let Some(at) = got.iter().zip(wanted).position(|(a, b)| a != b) {
+    if let Some(at) = noise::difference(got, wanted) {
         panic!("byte {at:#x} differs");
     }
 }

@@ -1,11 +1,11 @@
 //! The array that all trials share, and how one logs in to it.
 
+use crate::short;
 use lab::machine::Machine;
 use lab::machine::lio::{Lio, LioTarget};
 use lab::place::{FreshDirectory, fresh_directory};
-use san::{Lun, PortalConfig, Reconnect, San};
+use san::{Lun, PortalConfig, San};
 use std::sync::{OnceLock, PoisonError, RwLock};
-use std::time::Duration;
 
 /// Bytes of a LUN.
 pub const SIZE: usize = 6 << 20;
@@ -83,18 +83,8 @@ impl Array {
 
     /// A way to a disk by a controller, with short times so that faults show soon.
     pub fn way(&self, disk: &Disk, controller: usize) -> PortalConfig {
-        PortalConfig {
-            portal: self.lio.portals()[controller].to_string(),
-            target: disk.target.name.clone(),
-            initiator: disk.initiator.clone(),
-            data_digest: false,
-            reconnect: Reconnect {
-                attempts: 3,
-                delay: Duration::from_millis(50),
-                patience: Duration::from_secs(10),
-            },
-            ..PortalConfig::default()
-        }
+        let portal = self.lio.portals()[controller].to_string();
+        short::times(portal, &disk.target.name, &disk.initiator)
     }
 }
 

@@ -14,6 +14,8 @@ mod login;
 mod paths;
 #[path = "../common/reading.rs"]
 mod reading;
+#[path = "../common/short.rs"]
+mod short;
 
 use array::{Array, Missing, Site};
 use libtest_mimic::{Arguments, Trial};

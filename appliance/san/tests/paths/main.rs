@@ -3,12 +3,15 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr)] // helpers of tests
 
+#[path = "../common/mod.rs"]
+mod common;
 mod twin;
 
+use common::{DISK, NAA, SIZE, Tgtd, assert_same, disk, names};
 use model::ErrorKind;
 use san::{Lun, OwnDisk, PathState, PortalConfig, San, SanConfig, SanError};
 use std::time::{Duration, Instant};
-use twin::{DISK, NAA, SIZE, Tgtd, assert_same, disk};
+use twin::{OTHER, Twin, other_target};
 
 /// With times short enough for a test.
 fn quick(config: PortalConfig) -> PortalConfig {
@@ -143,7 +146,7 @@ async fn a_target_of_its_own_is_taken_only_when_the_first_is_lost() {
     let Some(tgtd) = Tgtd::start("a_target_of_its_own_is_taken_only") else { return };
     // The same file by another target: another port, and no states are told (TPGS 0).
     let other = "iqn.2026-01.test.lab:disk-b";
-    tgtd.second_target(other, &tgtd.path().join("disk"));
+    other_target(&tgtd, other, &tgtd.path().join("disk"));
     let relays = [tgtd.proxy(), tgtd.proxy()];
     let first = quick(disk(relays[0].address()));
     let second = PortalConfig { target: other.into(), ..quick(disk(relays[1].address())) };
@@ -166,10 +169,9 @@ async fn a_target_of_its_own_is_taken_only_when_the_first_is_lost() {
 
 #[tokio::test]
 async fn a_daemon_that_dies_is_no_error_while_another_serves_the_file() {
-    let test = "a_daemon_that_dies_is_no_error";
-    let Some(tgtd) = Tgtd::start(test) else { return };
-    let Some(mut twin) = Tgtd::start_on(test, &tgtd.path().join("disk")) else { return };
-    let portals = [&tgtd, &twin].map(|daemon| quick(disk(daemon.address()))).to_vec();
+    let Some(tgtd) = Tgtd::start("a_daemon_that_dies_is_no_error") else { return };
+    let mut twin = Twin::start(&tgtd.path().join("disk"));
+    let portals = [tgtd.address(), twin.address()].map(|portal| quick(disk(portal))).to_vec();
     let san = San::login(portals).await.unwrap();
     let lun = only(&san);
     assert_eq!(lun.paths().len(), 2);
@@ -196,7 +198,7 @@ async fn a_name_that_another_content_has_is_refused() {
     bytes[700_000] ^= 1; // in the first MiB, and nowhere else
     std::fs::write(&copy, bytes).unwrap();
     let other = "iqn.2026-01.test.lab:disk-b";
-    tgtd.second_target(other, &copy);
+    other_target(&tgtd, other, &copy);
     let second = PortalConfig { target: other.into(), ..disk(tgtd.address()) };
     let san = San::login(vec![disk(tgtd.address()), second]).await.unwrap();
     assert!(san.luns().is_empty());
@@ -214,7 +216,7 @@ async fn a_name_that_another_content_has_is_refused() {
 async fn a_path_that_comes_back_with_another_content_is_not_used() {
     let Some(tgtd) = Tgtd::start("a_path_that_comes_back_with_another_content") else { return };
     let other = "iqn.2026-01.test.lab:disk-b";
-    let tid = tgtd.second_target(other, &tgtd.path().join("disk"));
+    other_target(&tgtd, other, &tgtd.path().join("disk"));
     let relay = tgtd.proxy();
     let first = quick(disk(tgtd.address()));
     let second = PortalConfig { target: other.into(), ..quick(disk(relay.address())) };
@@ -225,9 +227,8 @@ async fn a_path_that_comes_back_with_another_content_is_not_used() {
     // Another size: the LUN behind the path is not the one that joined.
     let small = tgtd.path().join("small");
     std::fs::write(&small, vec![7; SIZE / 2]).unwrap();
-    tgtd.admin(&format!("--mode logicalunit --op delete --tid {tid} --lun 1"));
-    tgtd.lun(tid, 1, &small);
-    tgtd.same_names(tid);
+    tgtd.order("logicalunit", "delete", &format!("--tid {OTHER} --lun 1"));
+    tgtd.lun(OTHER, 1, &small, &names());
     san.rescan().await;
     relay.refuse(false);
     san.rescan().await;
@@ -249,7 +250,7 @@ async fn luns_and_portals_that_come_later_are_found() {
     late.refuse(false);
     let file = tgtd.path().join("more");
     std::fs::write(&file, vec![9; 2 << 20]).unwrap();
-    tgtd.lun(1, 5, &file);
+    tgtd.lun(1, 5, &file, "");
     san.rescan().await;
     assert!(san.skipped().is_empty(), "{:?}", san.skipped());
     let luns = san.luns();
@@ -257,7 +258,7 @@ async fn luns_and_portals_that_come_later_are_found() {
     assert!(luns.iter().all(|lun| states(lun) == [PathState::Active; 2]), "{luns:?}");
     let more = luns.iter().find(|lun| lun.info().capacity == 2 << 20).unwrap();
     assert_same(&more.read(0, 2 << 20).await.unwrap(), &vec![9; 2 << 20]);
-    tgtd.admin("--mode logicalunit --op delete --tid 1 --lun 5");
+    tgtd.order("logicalunit", "delete", "--tid 1 --lun 5");
     san.rescan().await;
     assert_eq!(san.luns().len(), 1, "no target shows it any more");
     san.logout().await;

@@ -53,14 +53,7 @@ fn a_full_repository_stops_ingest_keeps_what_is_there_and_says_so() {
     assert!(ended_well(&first), "{first:#?}");
 
     // Bytes that neither compress nor repeat, more than there is room for.
-    let mut noise = vec![0; 40 << 20];
-    let mut seed = 0x2545_F491_4F6C_DD1D_u64;
-    for byte in &mut noise {
-        seed ^= seed << 13;
-        seed ^= seed >> 7;
-        seed ^= seed << 17;
-        *byte = seed.to_le_bytes()[3];
-    }
+    let noise = lab::noise::bytes(1, 40 << 20);
     site.lab.write(VM, 0, 50 << 20, &noise).unwrap();
     let full = site.backup();
     site.failed_cleanly(&full, &["full"]);

@@ -3,6 +3,7 @@
 //! | module | what it stands for |
 //! |---|---|
 //! | [`vmfs`] | a formatter for VMFS volumes, so that there is something to read |
+//! | [`vmdk`] | a formatter for sparse virtual disks |
 //! | [`disk`] | a disk that loses, tears and reorders what was not synced |
 //! | [`proxy`] | a TCP relay that cuts, delays and damages on command |
 //! | [`target`] | an iSCSI target that misbehaves on command |
@@ -10,4 +11,5 @@
 pub mod disk;
 pub mod proxy;
 pub mod target;
+pub mod vmdk;
 pub mod vmfs;

@@ -4,4 +4,5 @@
 need_rust
 need_lab
 need_guests
+need_packages qemu-utils # qemu-img and qemu-io: a second reader of virtual disks
 exec python3 tests/setup/steps.py check test

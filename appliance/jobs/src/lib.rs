@@ -14,6 +14,7 @@
 //! full. Whatever must be undone is written down, synced, before it is done ([`journal`]).
 
 pub mod backup;
+mod chain;
 pub mod error;
 pub mod journal;
 pub mod locate;

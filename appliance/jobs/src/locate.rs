@@ -3,16 +3,21 @@
 //! Identity comes first: the LUN is found by the name the hypervisor gives it, and the volume on
 //! it must carry the UUID the hypervisor gives the datastore. Otherwise nothing is read.
 
+use crate::chain::{self, Member};
 use crate::error::RunError;
 use crate::plan::Stretch;
 use crate::ports::{DatastoreView, Fabric, LunView, SourceLun};
+use crate::window::WINDOW_CELLS;
 use block::{ReadAt, Source};
 use model::{DiskRange, NaaName};
 use std::sync::Arc;
+use vmdk::VmdkError;
 use vmfs::{Target, VmfsError, Volume};
 
 /// Largest descriptor, `.vmx` or `.nvram` that is read; real ones are far smaller.
-const SMALL_FILE_MAX: usize = 4 << 20;
+pub(crate) const SMALL_FILE_MAX: usize = 4 << 20;
+/// Places of a disk that are held in memory at a time: some 40 MiB with their plan.
+const STRETCHES_MAX: u64 = 1 << 18;
 
 /// `[datastore] path` in two parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,65 +118,77 @@ fn same_volume(view: &DatastoreView, expected: &str, volume: &Volume) -> Result<
     })
 }
 
-/// A flat disk on a located datastore.
+/// A disk on a located datastore, with the deltas of its snapshots.
 pub struct FlatDisk {
     /// Path of the descriptor.
     pub descriptor_path: String,
     /// The descriptor as it stands on the datastore.
     pub descriptor: Vec<u8>,
-    /// What the descriptor says.
-    disk: vmdk::Disk,
-    /// Its extent files, in the descriptor's order, and their paths.
-    files: Vec<(String, vmfs::File)>,
+    /// The disk and its parents.
+    chain: vmdk::Chain,
+    /// What each of them is made of.
+    members: Vec<Member>,
 }
 
 impl FlatDisk {
-    /// Opens the descriptor and the files it names; checks their lengths and, as far as the
-    /// format allows, every structure that maps them. Blocks.
+    /// Opens the descriptors of the chain and the files they name; checks their lengths and, as
+    /// far as the formats allow, every structure that maps them. Blocks.
     pub fn open(volume: &Volume, path: &DatastorePath) -> Result<Self, RunError> {
-        let descriptor = small_file(volume, &path.path)?;
-        let disk = vmdk::Disk::parse(&descriptor)
-            .map_err(|source| RunError::Descriptor { path: path.path.clone(), source })?;
-        let mut files = Vec::new();
-        for name in &disk.files {
-            let file_path = path.beside(name);
-            let file = volume.open_file(&file_path).map_err(at(&file_path))?;
-            file.verify().map_err(at(&file_path))?;
-            files.push((file_path, file));
-        }
-        let lengths: Vec<u64> = files.iter().map(|(_, file)| file.length()).collect();
-        disk.check_files(&lengths)
-            .map_err(|source| RunError::Descriptor { path: path.path.clone(), source })?;
-        Ok(Self { descriptor_path: path.path.clone(), descriptor, disk, files })
+        let (chain, members) = chain::open(volume, path)?;
+        let descriptor = members[0].descriptor.clone();
+        Ok(Self { descriptor_path: path.path.clone(), descriptor, chain, members })
     }
 
     /// Bytes of the disk.
     #[must_use]
     pub fn capacity(&self) -> u64 {
-        self.disk.capacity
+        self.chain.capacity()
     }
 
-    /// The disk's UUID, as the descriptor writes it.
+    /// The disk's UUID, as the descriptor writes it; a delta's may leave it to the base.
     #[must_use]
     pub fn uuid(&self) -> Option<&str> {
-        self.disk.ddb.get("uuid").map(String::as_str)
+        let of = |layer: &vmdk::Layer| layer.disk().ddb.contains_key("uuid");
+        let layer = self.chain.layers().iter().find(|layer| of(layer))?;
+        layer.disk().ddb.get("uuid").map(String::as_str)
+    }
+
+    /// Paths of the parents' descriptors, nearest first.
+    pub fn parents(&self) -> impl Iterator<Item = &str> {
+        self.members[1..].iter().map(|member| member.path.as_str())
+    }
+
+    /// Cells of `chunk` bytes that may be mapped at a time, so that the memory for it is bounded:
+    /// a delta can have another place for each of its grains.
+    #[must_use]
+    pub fn window_cells(&self, chunk: u64) -> u64 {
+        let grain = self.chain.grain().unwrap_or(chunk);
+        (grain * STRETCHES_MAX / chunk).clamp(1, WINDOW_CELLS)
     }
 
     /// Where the bytes of `range` lie, without a gap. Blocks; memory is bound by the range.
     pub fn map(&self, range: DiskRange) -> Result<Vec<Stretch>, RunError> {
         let mut stretches = Vec::new();
-        let mut at = range.offset;
-        let extents = self.disk.resolve(range).map_err(|source| RunError::Descriptor {
-            path: self.descriptor_path.clone(),
-            source,
-        })?;
-        for extent in extents {
-            let (path, file) = &self.files[extent.file];
-            for mapped in file.map(extent.offset, extent.length).map_err(self::at(path))? {
-                let range = DiskRange { offset: at, length: mapped.length };
-                let source = source_of(path, range, &mapped.to)?;
-                stretches.push(Stretch { range, source });
-                at = range.end();
+        let parts = self.chain.resolve(range).map_err(self.of_descriptor())?;
+        for part in parts {
+            match part.to {
+                vmdk::Target::Zero => {
+                    stretches.push(Stretch { range: part.range, source: Source::Zero });
+                }
+                vmdk::Target::File { layer, extent } => {
+                    let (path, file) = &self.members[layer].files[extent.file];
+                    let mut at = part.range.offset;
+                    for mapped in file.map(extent.offset, extent.length).map_err(self::at(path))? {
+                        let range = DiskRange { offset: at, length: mapped.length };
+                        let source = source_of(path, range, &mapped.to)?;
+                        stretches.push(Stretch { range, source });
+                        at = range.end();
+                    }
+                }
+                vmdk::Target::Packed { .. } => {
+                    let reason = "compressed grains have no place of their own on the LUN".into();
+                    return Err(RunError::NoSanPath { disk: self.descriptor_path.clone(), reason });
+                }
             }
         }
         Ok(stretches)
@@ -179,13 +196,24 @@ impl FlatDisk {
 
     /// Reads again every structure that the map was built from, and compares. Blocks.
     pub fn recheck(&self) -> Result<(), RunError> {
-        for (path, file) in &self.files {
+        for (path, file) in self.members.iter().flat_map(|member| &member.files) {
             file.recheck().map_err(|source| match source {
                 VmfsError::Moved { .. } => RunError::Moved { what: path.clone() },
                 source => RunError::Datastore { path: path.clone(), source },
             })?;
         }
-        Ok(())
+        if self.members.len() > 1 {
+            self.members.iter().try_for_each(Member::recheck_descriptor)?;
+        }
+        self.chain.recheck().map_err(|source| match source {
+            VmdkError::Moved { file } => RunError::Moved { what: file },
+            source => self.of_descriptor()(source),
+        })
+    }
+
+    fn of_descriptor(&self) -> impl Fn(VmdkError) -> RunError {
+        let path = self.descriptor_path.clone();
+        move |source| RunError::Descriptor { path: path.clone(), source }
     }
 }
 
@@ -204,7 +232,7 @@ pub fn small_file(volume: &Volume, path: &str) -> Result<Vec<u8>, RunError> {
     volume.open_file(path).and_then(|file| file.read_small(SMALL_FILE_MAX)).map_err(at(path))
 }
 
-fn at(path: &str) -> impl Fn(VmfsError) -> RunError + '_ {
+pub(crate) fn at(path: &str) -> impl Fn(VmfsError) -> RunError + '_ {
     move |source| RunError::Datastore { path: path.into(), source }
 }
 

@@ -63,8 +63,8 @@ pub struct DiskView {
     pub label: String,
     /// The snapshot does not cover it (independent, physical RDM, ...): the reason.
     pub not_covered: Option<String>,
-    /// The disk is a delta over another one.
-    pub has_parent: bool,
+    /// Paths of the disks that this one is a delta over, nearest first.
+    pub parents: Vec<String>,
 }
 
 /// A datastore and the LUNs it lies on.

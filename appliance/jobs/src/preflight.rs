@@ -52,13 +52,6 @@ pub(crate) fn coverage(vm: &VmView, disks: &[DiskView]) -> Result<Coverage, RunE
     for disk in disks {
         if let Some(reason) = &disk.not_covered {
             leave_out(disk, reason);
-        } else if disk.has_parent {
-            return Err(RunError::NoSanPath {
-                disk: disk.identity.path.clone(),
-                reason: "it is a delta over another disk (the VM has other snapshots); \
-                         remove them first"
-                    .into(),
-            });
         } else {
             covered.push(disk.clone());
         }
@@ -111,7 +104,7 @@ mod tests {
             identity: DiskIdentity { key, uuid: String::new(), path, capacity: 1, change_id: None },
             label: format!("Hard disk {key}"),
             not_covered: not_covered.map(Into::into),
-            has_parent: false,
+            parents: Vec::new(),
         }
     }
 

@@ -13,7 +13,7 @@ use crate::preflight::parse_path;
 use crate::progress::Progress;
 use crate::read::transfer;
 use crate::record::{NotContained, RunRecord};
-use crate::window::{Patience, WINDOW_CELLS, Window, plan_window};
+use crate::window::{Patience, Window, plan_window};
 use block::Grid;
 use model::{DiskIdentity, DiskRange, ErrorKind, ReadMode, RecoveryPointId, Transport};
 use std::collections::BTreeMap;
@@ -62,6 +62,7 @@ impl<H: Hypervisor, F: Fabric, S: Store> Session<'_, H, F, S> {
         let areas = self.areas(&disk.identity, previous).await?;
         let flat = open_settled(&located.volume, &path, self.settings.map_pause).await?;
         same_disk(&disk.identity, &flat)?;
+        same_parents(disk, &path, &flat)?;
 
         self.progress.step(format!("read {}", disk.label));
         point.file(&self.file_name(disk, &path), &flat.descriptor)?;
@@ -154,12 +155,13 @@ impl<H: Hypervisor, F: Fabric, S: Store> Session<'_, H, F, S> {
     ) -> Result<(DiskCounts, u64), RunError> {
         let chunk = self.backup.store.chunk_size();
         let grid = Grid::new(flat.capacity(), chunk).expect("the store's chunk size is valid");
+        let window_cells = flat.window_cells(chunk);
         let mut bytes_read = 0;
         let mut first = 0;
         while first < grid.cells() {
             let window = Window {
                 grid,
-                cells: (first, grid.cells().min(first + WINDOW_CELLS)),
+                cells: (first, grid.cells().min(first + window_cells)),
                 changed: areas.changed.as_deref(),
                 allocated: areas.allocated.as_deref(),
                 pause: self.settings.map_pause,
@@ -245,8 +247,12 @@ async fn open_settled(
     loop {
         let (opened, path) = (Arc::clone(volume), path.clone());
         let flat = blocking("the parser", move || FlatDisk::open(&opened, &path)).await?;
-        let in_motion = matches!(&flat, Err(RunError::Datastore { source, .. })
-            if matches!(source.kind(), ErrorKind::Corrupt | ErrorKind::Retryable));
+        let kind = match &flat {
+            Err(RunError::Datastore { source, .. }) => Some(source.kind()),
+            Err(RunError::Descriptor { source, .. }) => Some(source.kind()),
+            _ => None,
+        };
+        let in_motion = matches!(kind, Some(ErrorKind::Corrupt | ErrorKind::Retryable));
         if !in_motion || !patience.wait().await {
             return flat;
         }
@@ -276,6 +282,20 @@ fn same_disk(disk: &DiskIdentity, flat: &FlatDisk) -> Result<(), RunError> {
         }
         _ => Ok(()),
     }
+}
+
+/// The parents that the descriptors on the LUN name are those that the hypervisor has.
+fn same_parents(disk: &DiskView, path: &DatastorePath, flat: &FlatDisk) -> Result<(), RunError> {
+    let found: Vec<String> =
+        flat.parents().map(|parent| format!("[{}] {parent}", path.datastore)).collect();
+    if found == disk.parents {
+        return Ok(());
+    }
+    let (found, expected) = (found.join(", "), disk.parents.join(", "));
+    let reason = format!(
+        "the hypervisor gives it the parents '{expected}', the descriptors on the LUN '{found}'"
+    );
+    Err(RunError::NoSanPath { disk: disk.identity.path.clone(), reason })
 }
 
 /// The value of `key = "value"` in a `.vmx`.

@@ -9,6 +9,7 @@ mod world;
 use jobs::sweep::SETTLED_AFTER_SECONDS;
 use jobs::{Backup, BackupReport, Journal, Progress, RunError, Settings, Undone, sweep};
 use model::{DiskRange, ReadMode, RunId, VmUuid, WallTime};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use world::{CAPACITY, Log, MemoryStore, San, World};
@@ -23,7 +24,11 @@ struct Rig {
 
 impl Rig {
     fn new() -> Self {
-        Self { world: World::new(), journal: Bytes::default(), runs: 0 }
+        Self::in_world(World::new())
+    }
+
+    fn in_world(world: Arc<World>) -> Self {
+        Self { world, journal: Bytes::default(), runs: 0 }
     }
 
     fn journal(&self) -> Arc<Journal> {
@@ -77,6 +82,39 @@ async fn a_full_then_an_incremental_hold_what_the_guest_saw() {
     let points = rig.world.store.points.lock().unwrap();
     let names: Vec<_> = points[1].files.keys().map(String::as_str).collect();
     assert_eq!(names, ["holdfast-run.json", "web01.nvram", "web01.vmdk", "web01.vmx"]);
+}
+
+#[tokio::test]
+async fn a_vm_with_snapshots_of_its_own_is_read_through_its_deltas() {
+    for deltas in [1, 2, 5] {
+        let mut rig = Rig::in_world(World::with_deltas(deltas));
+        let full = rig.backup_and_compare("chain").await;
+        assert!(matches!(full.disks[0].mode, ReadMode::Full { .. }));
+        assert!(full.disks[0].bytes_read < 5 << 20, "{}", full.disks[0].bytes_read);
+        // Nothing has changed since, so an incremental reads nothing.
+        let incremental = rig.backup_and_compare("incremental").await;
+        assert_eq!(incremental.disks[0].mode, ReadMode::Incremental);
+        assert_eq!(incremental.disks[0].bytes_read, 0);
+    }
+}
+
+#[tokio::test]
+async fn deltas_that_are_not_those_of_the_hypervisor_are_refused() {
+    let run = |break_it: fn(&World)| async move {
+        let mut rig = Rig::in_world(World::with_deltas(2));
+        break_it(&rig.world);
+        let error = rig.backup(&Arc::new(Progress::default())).await.unwrap_err();
+        assert!(rig.world.state.lock().unwrap().snapshots.is_empty());
+        assert!(rig.world.store.points.lock().unwrap().is_empty());
+        model::chain(&error)
+    };
+    let other = run(|world| world.parents_hidden.store(1, Ordering::Relaxed)).await;
+    assert!(other.contains("web01-000001.vmdk"), "{other}");
+    let changed = run(|world| world.rewrite("web01.vmdk", "CID=fffffffe", "CID=0badcafe")).await;
+    assert!(changed.contains("0badcafe") && changed.contains("fffffffe"), "{changed}");
+    let orphan =
+        run(|world| world.rewrite("web01-000001.vmdk", "\"web01.vmdk\"", "\"/xx/w.vmdk\"")).await;
+    assert!(orphan.contains("parent"), "{orphan}");
 }
 
 #[tokio::test]

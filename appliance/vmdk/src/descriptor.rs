@@ -17,6 +17,8 @@ use std::collections::BTreeMap;
 pub(crate) const BYTES_MAX: usize = 64 << 10;
 /// Most extents of a disk: 62 TiB in pieces of 2 GiB would be 31,744, which ESXi never makes.
 const EXTENTS_MAX: usize = 1024;
+/// How a descriptor of its own begins. One inside a sparse file needs no such sign, and some
+/// products write another comment there.
 const FIRST_LINE: &str = "# disk descriptorfile";
 const DDB: &str = "ddb.";
 
@@ -42,14 +44,23 @@ pub(crate) struct ExtentLine {
 }
 
 impl Descriptor {
-    /// Splits the text into its parts.
+    /// Splits the text of a descriptor file into its parts.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, VmdkError> {
+        Self::parse_after(bytes, FIRST_LINE)
+    }
+
+    /// Splits the text inside a sparse file into its parts.
+    pub(crate) fn parse_embedded(bytes: &[u8]) -> Result<Self, VmdkError> {
+        Self::parse_after(bytes, "")
+    }
+
+    fn parse_after(bytes: &[u8], first_line: &str) -> Result<Self, VmdkError> {
         if bytes.len() > BYTES_MAX {
             return Err(VmdkError::TooLarge { bytes: bytes.len(), limit: BYTES_MAX });
         }
         let mut descriptor = Self::default();
         let mut began = false;
-        for (number, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
+        for (number, line) in unpadded(bytes).split(|byte| *byte == b'\n').enumerate() {
             let syntax = |problem: String| VmdkError::Syntax { line: number + 1, problem };
             let line = std::str::from_utf8(line)
                 .map_err(|_| VmdkError::unsupported("a disk descriptor that is not UTF-8"))?
@@ -58,7 +69,7 @@ impl Descriptor {
                 return Err(syntax("it holds binary data".into()));
             }
             if !began && !line.is_empty() {
-                began = line.to_ascii_lowercase().starts_with(FIRST_LINE);
+                began = line.to_ascii_lowercase().starts_with(first_line);
                 if !began {
                     return Err(syntax("it does not begin as a descriptor does".into()));
                 }
@@ -99,6 +110,12 @@ impl Descriptor {
         };
         if double { Err(format!("{key:?} stands there twice")) } else { Ok(()) }
     }
+}
+
+/// The text without the zeros that fill its last sector.
+fn unpadded(bytes: &[u8]) -> &[u8] {
+    let length = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    &bytes[..length]
 }
 
 /// The access word that an extent line begins with.

@@ -1,28 +1,51 @@
-//! What a descriptor means: a disk, its extents, and where ranges of it lie in their files.
+//! What a descriptor means: a disk, the rules between its parts, and the files that it needs.
 
 use crate::descriptor::{Descriptor, ExtentLine};
 use crate::error::VmdkError;
-use model::{DiskRange, FileExtent};
+use crate::sparse::{self, SECTOR};
 use std::collections::BTreeMap;
 
-/// Bytes of a sector; all numbers of a descriptor count these.
-const SECTOR: u64 = 512;
 /// `parentCID` of a disk without a parent.
 const NO_PARENT: u32 = 0xFFFF_FFFF;
-/// Kinds of disk whose extents are plain files of the disk's bytes.
-const FLAT: [&str; 3] = ["vmfs", "monolithicFlat", "twoGbMaxExtentFlat"];
 
-/// A virtual disk on plain files.
+/// The kinds of disk that are understood, and the types of their extents.
+const KINDS: [(&str, &[ExtentKind]); 8] = [
+    ("vmfs", &[ExtentKind::Vmfs, ExtentKind::Flat]),
+    ("monolithicFlat", &[ExtentKind::Flat]),
+    ("twoGbMaxExtentFlat", &[ExtentKind::Flat]),
+    ("vmfsSparse", &[ExtentKind::VmfsSparse]),
+    ("seSparse", &[ExtentKind::SeSparse]),
+    ("monolithicSparse", &[ExtentKind::Sparse]),
+    ("twoGbMaxExtentSparse", &[ExtentKind::Sparse]),
+    ("streamOptimized", &[ExtentKind::Sparse]),
+];
+
+/// The type of an extent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExtentKind {
+    /// The disk's bytes as they are, a part of a file.
+    Flat,
+    /// The same, a whole file on VMFS: the file is exactly as long.
+    Vmfs,
+    /// COWD.
+    VmfsSparse,
+    /// `SEsparse`.
+    SeSparse,
+    /// Hosted sparse, also the compressed one.
+    Sparse,
+}
+
+/// A virtual disk as its descriptor describes it.
 ///
-/// Invariant: the extents follow one another without gaps and end at `capacity`.
+/// Invariant: the extents follow one another without gaps and end at `capacity`; only sparse
+/// disks have a parent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Disk {
     /// Bytes of the disk.
     pub capacity: u64,
     /// Its extents, in the order of the disk.
     pub extents: Vec<Extent>,
-    /// The names of its files, in the directory of the descriptor; [`FileExtent::file`] counts
-    /// these.
+    /// The names of its files, in the directory of the descriptor.
     pub files: Vec<String>,
     /// True when blocks are allocated as they are written.
     pub thin: bool,
@@ -30,6 +53,9 @@ pub struct Disk {
     pub cid: u32,
     /// Content id that the parent must have; `None` for a disk without a parent.
     pub parent_cid: Option<u32>,
+    /// Where the parent's descriptor was when the disk was made: a name beside this one, or a
+    /// path on a host. The CID decides whether it still is the parent.
+    pub parent_file: Option<String>,
     /// Kind of disk, as written.
     pub create_type: String,
     /// Name of the change-tracking file, when tracking is on. It belongs to the VM; its content
@@ -42,82 +68,33 @@ pub struct Disk {
 /// A part of a disk in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extent {
+    /// What the file is.
+    pub kind: ExtentKind,
     /// First byte on the disk.
     pub disk_offset: u64,
     /// Number of bytes.
     pub length: u64,
     /// Index in [`Disk::files`].
     pub file: usize,
-    /// First byte in the file.
+    /// First byte in the file; 0 in a sparse one, which says itself where things are.
     pub file_offset: u64,
-    /// True when the extent is the whole file: then the file is exactly as long.
-    pub whole_file: bool,
 }
 
 impl Disk {
     /// Understands the bytes of a descriptor (`web01.vmdk`).
     pub fn parse(bytes: &[u8]) -> Result<Self, VmdkError> {
-        let descriptor = Descriptor::parse(bytes)?;
-        check_version(&descriptor)?;
-        let create_type = descriptor.required("createType")?.to_owned();
-        if !FLAT.iter().any(|flat| flat.eq_ignore_ascii_case(&create_type)) {
-            return Err(VmdkError::unsupported(format!("a disk of type {create_type:?}")));
-        }
-        let cid = content_id(&descriptor, "CID")?;
-        let parent = content_id(&descriptor, "parentCID")?;
-        if parent != NO_PARENT || descriptor.header("parentFileNameHint").is_some() {
-            return Err(VmdkError::unsupported("a flat disk with a parent disk"));
-        }
-        refuse_filters(&descriptor)?;
-        let (extents, files, capacity) = extents(&descriptor.extents)?;
-        Ok(Self {
-            capacity,
-            extents,
-            files,
-            thin: descriptor.ddb.get("thinProvisioned").is_some_and(|value| value == "1"),
-            cid,
-            parent_cid: None,
-            create_type,
-            change_track_path: descriptor.header("changeTrackPath").map(str::to_owned),
-            ddb: descriptor.ddb,
-        })
+        Self::of(Descriptor::parse(bytes)?)
     }
 
-    /// Where a range of the disk lies in its files, in the order of the disk.
-    pub fn resolve(&self, range: DiskRange) -> Result<Vec<FileExtent>, VmdkError> {
-        let end = range.offset.checked_add(range.length).filter(|end| *end <= self.capacity);
-        let Some(end) = end else {
-            return Err(VmdkError::BeyondEnd { range, capacity: self.capacity });
-        };
-        let mut found: Vec<FileExtent> = Vec::new();
-        let first = self.extents.partition_point(|extent| extent.end() <= range.offset);
-        for extent in self.extents[first..].iter().take_while(|extent| extent.disk_offset < end) {
-            let from = range.offset.max(extent.disk_offset);
-            let length = extent.end().min(end) - from;
-            let offset = extent.file_offset + (from - extent.disk_offset);
-            match found.last_mut() {
-                Some(last) if last.file == extent.file && last.offset + last.length == offset => {
-                    last.length += length;
-                }
-                _ if length > 0 => found.push(FileExtent { file: extent.file, offset, length }),
-                _ => {}
-            }
+    /// Understands the descriptor inside a sparse file. Its one extent is the file itself,
+    /// whatever it was called when the descriptor was written.
+    pub(crate) fn parse_embedded(bytes: &[u8], name: &str) -> Result<Self, VmdkError> {
+        let mut disk = Self::of(Descriptor::parse_embedded(bytes)?)?;
+        match disk.extents[..] {
+            [Extent { kind: ExtentKind::Sparse, .. }] => disk.files = vec![name.into()],
+            _ => return Err(VmdkError::unsupported("a disk of several files inside one file")),
         }
-        Ok(found)
-    }
-
-    /// Compares the lengths of the files, in the order of [`Disk::files`], with what the
-    /// extents need.
-    pub fn check_files(&self, lengths: &[u64]) -> Result<(), VmdkError> {
-        for extent in &self.extents {
-            let found = lengths.get(extent.file).copied().unwrap_or(0);
-            let expected = extent.file_offset + extent.length;
-            if found < expected || extent.whole_file && found != expected {
-                let file = self.files[extent.file].clone();
-                return Err(VmdkError::Length { file, found, expected });
-            }
-        }
-        Ok(())
+        Ok(disk)
     }
 
     /// Compares the capacity with that which vSphere gives for the disk.
@@ -127,11 +104,67 @@ impl Disk {
         }
         Err(VmdkError::Capacity { found: self.capacity, expected })
     }
+
+    fn of(descriptor: Descriptor) -> Result<Self, VmdkError> {
+        check_version(&descriptor)?;
+        let create_type = descriptor.required("createType")?.to_owned();
+        let known = KINDS.iter().find(|(name, _)| name.eq_ignore_ascii_case(&create_type));
+        let Some((_, kinds)) = known else {
+            return Err(VmdkError::unsupported(format!("a disk of type {create_type:?}")));
+        };
+        refuse_filters(&descriptor)?;
+        let cid = content_id(&descriptor, "CID")?;
+        let (parent_cid, parent_file) = parent(&descriptor)?;
+        let (extents, files, capacity) = extents(&descriptor.extents, kinds)?;
+        let flat = extents.iter().any(|extent| extent.kind.is_flat());
+        if flat && parent_cid.is_some() {
+            return Err(VmdkError::unsupported("a flat disk with a parent disk"));
+        }
+        Ok(Self {
+            capacity,
+            extents,
+            files,
+            thin: descriptor.ddb.get("thinProvisioned").is_some_and(|value| value == "1"),
+            cid,
+            parent_cid,
+            parent_file,
+            create_type,
+            change_track_path: descriptor.header("changeTrackPath").map(str::to_owned),
+            ddb: descriptor.ddb,
+        })
+    }
 }
 
 impl Extent {
-    fn end(&self) -> u64 {
+    pub(crate) fn end(&self) -> u64 {
         self.disk_offset + self.length
+    }
+}
+
+impl ExtentKind {
+    fn of(word: &str) -> Option<Self> {
+        Some(match word {
+            "FLAT" => Self::Flat,
+            "VMFS" => Self::Vmfs,
+            "VMFSSPARSE" => Self::VmfsSparse,
+            "SESPARSE" => Self::SeSparse,
+            "SPARSE" => Self::Sparse,
+            _ => return None,
+        })
+    }
+
+    pub(crate) fn is_flat(self) -> bool {
+        self.sparse().is_none()
+    }
+
+    /// The format of a sparse extent; `None` for a flat one.
+    pub(crate) fn sparse(self) -> Option<sparse::Kind> {
+        match self {
+            Self::Flat | Self::Vmfs => None,
+            Self::VmfsSparse => Some(sparse::Kind::Cowd),
+            Self::SeSparse => Some(sparse::Kind::SeSparse),
+            Self::Sparse => Some(sparse::Kind::Hosted),
+        }
     }
 }
 
@@ -139,6 +172,11 @@ fn check_version(descriptor: &Descriptor) -> Result<(), VmdkError> {
     let version = descriptor.required("version")?;
     if !["1", "2", "3"].contains(&version) {
         return Err(VmdkError::unsupported(format!("descriptor version {version:?}")));
+    }
+    match descriptor.header("isNativeSnapshot") {
+        None => {}
+        Some(value) if value.eq_ignore_ascii_case("no") => {}
+        Some(_) => return Err(VmdkError::unsupported("a snapshot that the array keeps")),
     }
     match descriptor.header("encoding") {
         None => Ok(()),
@@ -154,6 +192,20 @@ fn content_id(descriptor: &Descriptor, key: &'static str) -> Result<u32, VmdkErr
     let digits = (1..=8).contains(&value.len()) && value.bytes().all(|b| b.is_ascii_hexdigit());
     let parsed = digits.then(|| u32::from_str_radix(value, 16).ok()).flatten();
     parsed.ok_or_else(|| VmdkError::Value { key, value: value.into(), wanted: "8 hex digits" })
+}
+
+/// The parent's CID and place. A place without a CID contradicts itself: which of the two is
+/// true is nobody's guess.
+fn parent(descriptor: &Descriptor) -> Result<(Option<u32>, Option<String>), VmdkError> {
+    let cid = content_id(descriptor, "parentCID")?;
+    let file = descriptor.header("parentFileNameHint").map(str::to_owned);
+    match (cid, file) {
+        (NO_PARENT, None) => Ok((None, None)),
+        (NO_PARENT, Some(_)) => {
+            Err(VmdkError::unsupported("a disk with a parentFileNameHint and no parentCID"))
+        }
+        (cid, file) => Ok((Some(cid), file)),
+    }
 }
 
 /// I/O filters (encryption, for one) put something between the disk's bytes and the file's.
@@ -176,44 +228,53 @@ fn refuse_filters(descriptor: &Descriptor) -> Result<(), VmdkError> {
 
 type Extents = (Vec<Extent>, Vec<String>, u64);
 
-fn extents(lines: &[ExtentLine]) -> Result<Extents, VmdkError> {
+fn extents(lines: &[ExtentLine], kinds: &[ExtentKind]) -> Result<Extents, VmdkError> {
     let (mut extents, mut files, mut capacity) = (Vec::new(), Vec::new(), 0);
     for line in lines {
+        let kind = extent_kind(line, kinds)?;
         let name = file_name(line)?;
-        let bytes = |sectors: u64| {
-            let bytes = sectors.checked_mul(SECTOR).filter(|bytes| *bytes <= 1 << 62);
-            bytes.ok_or_else(|| VmdkError::Value {
-                key: "extent",
-                value: sectors.to_string(),
-                wanted: "a number of sectors that a file can have",
-            })
-        };
         let (length, file_offset) = (bytes(line.sectors)?, bytes(line.offset)?);
         let file = files.iter().position(|known| known == name).unwrap_or_else(|| {
             files.push(name.to_owned());
             files.len() - 1
         });
-        let whole_file = line.kind == "VMFS";
-        extents.push(Extent { disk_offset: capacity, length, file, file_offset, whole_file });
+        extents.push(Extent { kind, disk_offset: capacity, length, file, file_offset });
         capacity = bytes((capacity + length) / SECTOR)?;
     }
     if capacity == 0 || extents.iter().any(|extent| extent.length == 0) {
         return Err(VmdkError::Missing { key: "extent with data" });
     }
+    refuse_shared(&extents, &files)?;
     Ok((extents, files, capacity))
+}
+
+fn bytes(sectors: u64) -> Result<u64, VmdkError> {
+    let bytes = sectors.checked_mul(SECTOR).filter(|bytes| *bytes <= 1 << 62);
+    bytes.ok_or_else(|| VmdkError::Value {
+        key: "extent",
+        value: sectors.to_string(),
+        wanted: "a number of sectors that a file can have",
+    })
+}
+
+/// The type of an extent, which must be one that the kind of disk has.
+fn extent_kind(line: &ExtentLine, kinds: &[ExtentKind]) -> Result<ExtentKind, VmdkError> {
+    if line.access == "NOACCESS" {
+        return Err(VmdkError::unsupported("an extent without access"));
+    }
+    let kind = ExtentKind::of(&line.kind).filter(|kind| kinds.contains(kind));
+    let Some(kind) = kind else {
+        let what = format!("an extent of type {:?} in this kind of disk", line.kind);
+        return Err(VmdkError::unsupported(what));
+    };
+    if kind != ExtentKind::Flat && line.offset != 0 {
+        return Err(VmdkError::unsupported("a VMFS or sparse extent in the middle of a file"));
+    }
+    Ok(kind)
 }
 
 /// The file of an extent, which must be a plain one in the descriptor's own directory.
 fn file_name(line: &ExtentLine) -> Result<&str, VmdkError> {
-    if line.access == "NOACCESS" {
-        return Err(VmdkError::unsupported("an extent without access"));
-    }
-    if line.kind != "VMFS" && line.kind != "FLAT" {
-        return Err(VmdkError::unsupported(format!("an extent of type {:?}", line.kind)));
-    }
-    if line.kind == "VMFS" && line.offset != 0 {
-        return Err(VmdkError::unsupported("a VMFS extent in the middle of a file"));
-    }
     let name = line.file.as_deref().unwrap_or("");
     if name.contains('/') || name.contains('\\') {
         return Err(VmdkError::unsupported("an extent in another directory"));
@@ -223,4 +284,23 @@ fn file_name(line: &ExtentLine) -> Result<&str, VmdkError> {
         return Err(VmdkError::Value { key: "extent", value: name.into(), wanted });
     }
     Ok(name)
+}
+
+/// No byte of a file is two places of the disk; a sparse file is one extent.
+fn refuse_shared(extents: &[Extent], files: &[String]) -> Result<(), VmdkError> {
+    let place = |extent: &Extent| match extent.kind.is_flat() {
+        true => (extent.file, extent.file_offset, extent.file_offset + extent.length),
+        false => (extent.file, 0, u64::MAX),
+    };
+    let mut places: Vec<_> = extents.iter().map(place).collect();
+    places.sort_unstable();
+    let shared = places.windows(2).find(|pair| pair[0].0 == pair[1].0 && pair[0].2 > pair[1].1);
+    match shared {
+        None => Ok(()),
+        Some(pair) => Err(VmdkError::Value {
+            key: "extent",
+            value: files[pair[0].0].clone(),
+            wanted: "a file whose bytes belong to one extent each",
+        }),
+    }
 }

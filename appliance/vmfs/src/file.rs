@@ -7,6 +7,7 @@ use crate::error::{At, VmfsError};
 use crate::map::{Mapped, Target, append};
 use crate::pointers::{self, Placed, PointerCache};
 use crate::volume::Core;
+use block::{ReadAt, ReadError};
 use std::fmt;
 use std::sync::Arc;
 
@@ -32,6 +33,24 @@ impl fmt::Debug for File {
             .field("descriptor", &format_args!("{:#x}", self.descriptor.address))
             .field("length", &self.descriptor.length)
             .finish_non_exhaustive()
+    }
+}
+
+/// The bytes of a file, for parsers of what is stored in it. Bulk data is read by [`File::map`].
+impl ReadAt for File {
+    fn size(&self) -> u64 {
+        self.length()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
+        ReadError::check(offset, buffer.len(), self.length())?;
+        let length = buffer.len() as u64;
+        self.fill(offset, buffer).map_err(|error| ReadError::Device {
+            offset,
+            length,
+            kind: error.kind(),
+            source: error.into(),
+        })
     }
 }
 
@@ -77,6 +96,29 @@ impl File {
             return Err(VmfsError::TooLarge { what: "file", length, limit: limit as u64 });
         }
         content_of(&self.core, &self.descriptor, &self.pointers)
+    }
+
+    /// Reads a range that lies in the file.
+    fn fill(&self, offset: u64, buffer: &mut [u8]) -> Result<(), VmfsError> {
+        for part in self.map(offset, buffer.len() as u64)? {
+            let start = index(part.file_offset - offset);
+            let room = &mut buffer[start..start + index(part.length)];
+            match part.to {
+                Target::Lun(extent) => {
+                    let at = At { structure: "file content", offset: extent.offset };
+                    self.core.space.read_lun(at, extent, room)?;
+                }
+                Target::Hole | Target::Zero => room.fill(0),
+                Target::Resident => {
+                    let from = index(part.file_offset);
+                    room.copy_from_slice(&self.descriptor.resident()[from..from + room.len()]);
+                }
+                Target::Unknown(reason) => {
+                    return Err(VmfsError::UnknownContent { offset: part.file_offset, reason });
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Walks all pointer blocks and checks what the whole map must satisfy: counters of the

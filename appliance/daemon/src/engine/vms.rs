@@ -85,8 +85,9 @@ fn no_san_path(paths: &Paths, disk: &Disk, datastore: &str) -> Option<String> {
     if let Some(reason) = not_covered(disk) {
         return Some(reason);
     }
-    if !disk.parents.is_empty() {
-        return Some("it is a delta over another disk (the VM has snapshots)".into());
+    let folder = |path: &str| path.rsplit_once('/').map(|(folder, _)| folder.to_owned());
+    if disk.parents.iter().any(|parent| folder(parent) != folder(&disk.file_name)) {
+        return Some("it is a delta over a disk in another folder (a linked clone)".into());
     }
     let Some(view) = paths.datastores.iter().find(|view| view.name == datastore) else {
         return Some(format!("vCenter lists no datastore '{datastore}'"));

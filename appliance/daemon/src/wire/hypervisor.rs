@@ -273,7 +273,7 @@ pub(crate) fn not_covered(disk: &Disk) -> Option<String> {
 fn disk_view(disk: Disk) -> DiskView {
     DiskView {
         not_covered: not_covered(&disk),
-        has_parent: !disk.parents.is_empty(),
+        parents: disk.parents,
         label: disk.label,
         identity: DiskIdentity {
             key: disk.key,

@@ -14,13 +14,13 @@ impl World {
             identity: DiskIdentity {
                 key: 2000,
                 uuid: "6000C29a".into(),
-                path: "[san01] web01/web01.vmdk".into(),
+                path: self.disk_path(),
                 capacity: CAPACITY,
                 change_id,
             },
             label: "Hard disk 1".into(),
             not_covered: None,
-            has_parent: false,
+            parents: self.parents(),
         }
     }
 }

@@ -8,6 +8,7 @@ mod store;
 pub use store::MemoryStore;
 
 use block::{ReadAt, ReadError};
+use fakes::vmdk::{Grain, SparseSpec, descriptor, sesparse};
 use fakes::vmfs::{Provisioning, Volume, VolumeSpec};
 use jobs::Progress;
 use jobs::journal::JournalLog;
@@ -15,6 +16,7 @@ use jobs::ports::{BoxError, BoxFuture, Fabric, PortError, SourceLun};
 use model::{DiskRange, ErrorKind, NaaName};
 use std::fs::File;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
 
@@ -55,12 +57,22 @@ pub struct State {
 pub struct World {
     pub state: Mutex<State>,
     pub store: MemoryStore,
+    /// Deltas of snapshots that the VM had before any run.
+    deltas: u64,
+    /// Parents that the hypervisor does not name.
+    pub parents_hidden: AtomicUsize,
     image: PathBuf,
     _dir: TempDir,
 }
 
 impl World {
     pub fn new() -> Arc<Self> {
+        Self::with_deltas(0)
+    }
+
+    /// A VM with snapshots of its own: the disk is a chain of SEsparse deltas over the base. Its
+    /// guest does not write any more.
+    pub fn with_deltas(deltas: u64) -> Arc<Self> {
         let dir = tempfile::tempdir().unwrap();
         let image = dir.path().join("lun.img");
         let raw = dir.path().join("raw.img");
@@ -76,6 +88,9 @@ impl World {
         volume.add_file("web01/web01.vmx", b"nvram = \"web01.nvram\"\n").unwrap();
         volume.add_file("web01/web01.nvram", &[7; 8684]).unwrap();
         volume.add_disk_from_raw(FLAT, &raw, Provisioning::Thin).unwrap();
+        for number in 1..=deltas {
+            add_delta(&mut volume, number, &mut truth);
+        }
         volume.flush().unwrap();
         let state = State {
             truth,
@@ -94,10 +109,28 @@ impl World {
             volume,
         };
         let store = MemoryStore::default();
-        let world =
-            Arc::new(Self { state: Mutex::new(state), store: store.clone(), image, _dir: dir });
+        let world = Arc::new(Self {
+            state: Mutex::new(state),
+            store: store.clone(),
+            deltas,
+            parents_hidden: AtomicUsize::new(0),
+            image,
+            _dir: dir,
+        });
         store.attach(&world);
         world
+    }
+
+    /// The disk as the hypervisor names it: its newest delta.
+    pub fn disk_path(&self) -> String {
+        format!("[san01] web01/{}.vmdk", delta_name(self.deltas))
+    }
+
+    /// What the hypervisor calls its parents, nearest first.
+    pub fn parents(&self) -> Vec<String> {
+        let numbers = (0..self.deltas).rev();
+        let parent = |number| format!("[san01] web01/{}.vmdk", delta_name(number));
+        numbers.map(parent).skip(self.parents_hidden.load(Ordering::Relaxed)).collect()
     }
 
     /// A guest writes: to the base, or to a delta while there is a snapshot.
@@ -110,6 +143,19 @@ impl World {
         } else {
             state.delta.push((offset, bytes.to_vec()));
         }
+    }
+
+    /// Somebody changes a file of the VM's folder in place; it keeps its length.
+    pub fn rewrite(&self, name: &str, from: &str, to: &str) {
+        let mut state = self.state.lock().unwrap();
+        let path = format!("web01/{name}");
+        let image: Arc<dyn ReadAt> = Arc::new(File::open(&self.image).unwrap());
+        let volume = vmfs::Volume::open(vec![image]).unwrap();
+        let text = volume.open_file(&path).unwrap().read_small(4096).unwrap();
+        let at = text.windows(from.len()).position(|part| part == from.as_bytes()).unwrap();
+        assert_eq!(from.len(), to.len());
+        state.volume.write(&path, at as u64, to.as_bytes()).unwrap();
+        state.volume.flush().unwrap();
     }
 
     pub fn uuid(&self) -> String {
@@ -134,6 +180,41 @@ impl World {
         }
         Ok(())
     }
+}
+
+/// Name of a disk of the chain without its end; 0 is the base.
+fn delta_name(number: u64) -> String {
+    if number == 0 { "web01".into() } else { format!("web01-{number:06}") }
+}
+
+fn cid(number: u64) -> u32 {
+    0xFFFF_FFFE - u32::try_from(number).unwrap()
+}
+
+/// A delta with data over the base's, over holes, and marks that hide what a lower delta has.
+fn add_delta(volume: &mut Volume, number: u64, truth: &mut [u8]) {
+    let mut spec = SparseSpec { align_sectors: 8, seed: number, ..SparseSpec::new(CAPACITY, 8) };
+    let data = |grain: u64| vec![u8::try_from((grain + number * 100) % 251).unwrap() | 1; 4096];
+    for grain in [0, number, 700 + number, 3000, 3001, 3002 + number, 6143] {
+        spec.grains.insert(grain, Grain::Data(data(grain)));
+    }
+    if number > 1 {
+        spec.grains.insert(3000, Grain::Zero);
+        spec.grains.insert(3001, Grain::Unmapped(data(3001)));
+    }
+    for (grain, content) in &spec.grains {
+        let room = &mut truth[usize::try_from(grain * 4096).unwrap()..][..4096];
+        match content {
+            Grain::Data(bytes) => room.copy_from_slice(bytes),
+            Grain::Zero | Grain::Unmapped(_) => room.fill(0),
+        }
+    }
+    let (name, parent) = (delta_name(number), format!("{}.vmdk", delta_name(number - 1)));
+    let line = format!("RW {} SESPARSE \"{name}-sesparse.vmdk\"", CAPACITY / 512);
+    let text = descriptor("seSparse", cid(number), Some((cid(number - 1), &parent)), &[line]);
+    volume.add_file(&format!("web01/{name}.vmdk"), text.as_bytes()).unwrap();
+    let file = sesparse(&spec).to_vec();
+    volume.add_file(&format!("web01/{name}-sesparse.vmdk"), &file).unwrap();
 }
 
 impl State {

@@ -5,9 +5,11 @@
 //! | [`vmfs`] | a formatter for VMFS volumes, so that there is something to read |
 //! | [`disk`] | a disk that loses, tears and reorders what was not synced |
 //! | [`proxy`] | a TCP relay that cuts, delays and damages on command |
+//! | [`recorded`] | what a client said, from the bytes that the relay kept |
 //! | [`target`] | an iSCSI target that misbehaves on command |
 
 pub mod disk;
 pub mod proxy;
+pub mod recorded;
 pub mod target;
 pub mod vmfs;

@@ -143,7 +143,7 @@ async fn whole(client: &Client) {
         pending.push((client.start(cdb, true).await, part));
     }
     for (answer, part) in pending {
-        assert!(good(answer.await.unwrap()) == part, "other bytes");
+        assert!(good(answer.answer().await.unwrap()) == part, "other bytes");
     }
     println!("{} MiB/s", u128::from(SIZE as u64 >> 20) * 1000 / begun.elapsed().as_millis());
 }
@@ -225,8 +225,8 @@ async fn a_lost_path() {
     assert!(waited < Duration::from_secs(12), "fast_io_fail_tmo is 5 s: {waited:?}");
     whole(&other).await;
     let looking = client.start(disk::test_unit_ready(), false).await;
-    shell("mend_path 0").unwrap();
-    let answer = looking.await.unwrap();
+    println!("{}", shell("mend_path 0").unwrap());
+    let answer = looking.answer().await.unwrap();
     assert!(answer.result.is_ok(), "{answer:?}");
     assert!(answer.mark.epoch > before, "nobody may take it for the same without asking");
     ask(&client, disk::test_unit_ready()).await;
@@ -250,7 +250,7 @@ async fn come_and_go() {
     let scanning = kernel.clone();
     let found = tokio::task::spawn_blocking(move || scanning.rescan()).await.unwrap();
     assert!(found.iter().all(|one| one.result == SettingResult::Done), "{found:?}");
-    let answer = looking.await.unwrap();
+    let answer = looking.answer().await.unwrap();
     assert!(answer.result.is_ok(), "{answer:?}");
     assert_eq!(answer.mark.epoch, 2);
     ask(&client, disk::test_unit_ready()).await;

@@ -118,7 +118,7 @@ impl Probe {
             // Every device answers this one: that it is none, or that it is no terminal.
             "ask-device" => match rustix::termios::tcgetattr(File::open("/dev/zero")?) {
                 Err(rustix::io::Errno::NOTTY) => {}
-                other => drop(other?),
+                other => return other.map(|_| "done".to_owned()).map_err(Into::into),
             },
             "write-device" => drop(OpenOptions::new().write(true).open("/dev/zero")?),
             "execute" => return Err(Command::new("/bin/true").exec()),

@@ -18,7 +18,7 @@
 //!
 //! | module | what it knows |
 //! |---|---|
-//! | [`spec`](VolumeSpec), [`version`](Version) | what a volume is to hold; how the versions differ |
+//! | [`spec`](VolumeSpec), [`version`](Version) | what a volume holds; how versions differ |
 //! | `device`, `gpt`, `lvm` | partition table, LVM structures, the LUNs as one volume |
 //! | `header`, `system`, `fbb` | file-system header, heartbeats, the system files of a new volume |
 //! | `cluster`, `resource`, `pools` | clusters, bitmaps, who is free |

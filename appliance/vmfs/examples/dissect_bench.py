@@ -3,6 +3,7 @@
 usage: dissect_bench.py map|ls IMAGE PATH
 
 It has no call that gives a whole map: each block's place is asked for, as its own reading does.
+That takes minutes for 1 TiB, so 1/64 of the blocks are asked for and the time is multiplied.
 """
 
 import json
@@ -15,6 +16,7 @@ from dissect.vmfs import LVM, VMFS
 
 PARTITION = 1 << 20
 BLOCK = 1 << 20
+SHARE = 64
 
 
 def main():
@@ -26,8 +28,9 @@ def main():
     begin = time.monotonic()
     node = vmfs.get("/" + path)
     if command == "map":
-        for offset in range(0, node.size, BLOCK):
+        for offset in range(0, node.size // SHARE, BLOCK):
             node._resolve_offset(offset)
+        begin -= (time.monotonic() - begin) * (SHARE - 1)
     else:
         names = [entry.name for entry in node.iterdir()]
         assert len(names) >= 10_000, len(names)

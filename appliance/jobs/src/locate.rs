@@ -127,7 +127,8 @@ pub struct FlatDisk {
 
 impl FlatDisk {
     /// Opens the descriptor and the files it names; checks their lengths and, as far as the
-    /// format allows, every structure that maps them. Blocks.
+    /// format allows, every structure that maps them, which is then read a second time and
+    /// compared. Blocks.
     pub fn open(volume: &Volume, path: &DatastorePath) -> Result<Self, RunError> {
         let descriptor = small_file(volume, &path.path)?;
         let disk = vmdk::Disk::parse(&descriptor)
@@ -142,7 +143,9 @@ impl FlatDisk {
         let lengths: Vec<u64> = files.iter().map(|(_, file)| file.length()).collect();
         disk.check_files(&lengths)
             .map_err(|source| RunError::Descriptor { path: path.path.clone(), source })?;
-        Ok(Self { descriptor_path: path.path.clone(), descriptor, disk, files })
+        let flat = Self { descriptor_path: path.path.clone(), descriptor, disk, files };
+        flat.recheck()?;
+        Ok(flat)
     }
 
     /// Bytes of the disk.
@@ -204,7 +207,8 @@ pub fn small_file(volume: &Volume, path: &str) -> Result<Vec<u8>, RunError> {
     volume.open_file(path).and_then(|file| file.read_small(SMALL_FILE_MAX)).map_err(at(path))
 }
 
-fn at(path: &str) -> impl Fn(VmfsError) -> RunError + '_ {
+/// What failed, and for which file.
+pub(crate) fn at(path: &str) -> impl Fn(VmfsError) -> RunError + '_ {
     move |source| RunError::Datastore { path: path.into(), source }
 }
 

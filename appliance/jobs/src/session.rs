@@ -13,13 +13,12 @@ use crate::preflight::parse_path;
 use crate::progress::Progress;
 use crate::read::transfer;
 use crate::record::{NotContained, RunRecord};
-use crate::window::{Patience, WINDOW_CELLS, Window, plan_window};
+use crate::settle::{Wanted, demanded, open_settled};
+use crate::window::{WINDOW_CELLS, Window, plan_window};
 use block::Grid;
-use model::{DiskIdentity, DiskRange, ErrorKind, ReadMode, RecoveryPointId, Transport};
+use model::{DiskIdentity, DiskRange, ReadMode, RecoveryPointId, Transport};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
-use vmfs::Volume;
 
 /// What stays the same while the snapshot exists.
 pub(crate) struct Session<'a, H, F, S> {
@@ -60,8 +59,10 @@ impl<H: Hypervisor, F: Fabric, S: Store> Session<'_, H, F, S> {
         let path = parse_path(&disk.identity.path)?;
         let located = &self.volumes[&path.datastore];
         let areas = self.areas(&disk.identity, previous).await?;
-        let flat = open_settled(&located.volume, &path, self.settings.map_pause).await?;
-        same_disk(&disk.identity, &flat)?;
+        let grid = self.grid(disk.identity.capacity);
+        let demanded = demanded(grid, areas.allocated.as_deref(), areas.changed.as_deref());
+        let wanted = Wanted { identity: disk.identity.clone(), path: path.clone(), grid, demanded };
+        let flat = open_settled(&located.volume, wanted, self.settings.map_pause).await?;
 
         self.progress.step(format!("read {}", disk.label));
         point.file(&self.file_name(disk, &path), &flat.descriptor)?;
@@ -144,6 +145,11 @@ impl<H: Hypervisor, F: Fabric, S: Store> Session<'_, H, F, S> {
         self.backup.hypervisor.changes(self.vm, self.snapshot, disk, since).await
     }
 
+    fn grid(&self, capacity: u64) -> Grid {
+        let chunk = self.backup.store.chunk_size();
+        Grid::new(capacity, chunk).expect("the store's chunk size is valid")
+    }
+
     /// Reads window by window; afterwards the map must still be what it was.
     async fn read(
         &self,
@@ -152,8 +158,7 @@ impl<H: Hypervisor, F: Fabric, S: Store> Session<'_, H, F, S> {
         areas: &Areas,
         mut sink: <S::Point as PointSink>::Disk,
     ) -> Result<(DiskCounts, u64), RunError> {
-        let chunk = self.backup.store.chunk_size();
-        let grid = Grid::new(flat.capacity(), chunk).expect("the store's chunk size is valid");
+        let grid = self.grid(flat.capacity());
         let mut bytes_read = 0;
         let mut first = 0;
         while first < grid.cells() {
@@ -161,8 +166,6 @@ impl<H: Hypervisor, F: Fabric, S: Store> Session<'_, H, F, S> {
                 grid,
                 cells: (first, grid.cells().min(first + WINDOW_CELLS)),
                 changed: areas.changed.as_deref(),
-                allocated: areas.allocated.as_deref(),
-                pause: self.settings.map_pause,
             };
             let plan = plan_window(&window, &flat).await?;
             bytes_read += plan.lun_bytes();
@@ -231,50 +234,6 @@ impl<H: Hypervisor, F: Fabric, S: Store> Session<'_, H, F, S> {
                 .map_err(|source| RunError::Datastore { path: format!("[{name}]"), source })?;
         }
         Ok(())
-    }
-}
-
-/// Opens the disk's files. A structure that fails a check may be one that a host is changing
-/// right now, so it is looked at again before it counts as damaged.
-async fn open_settled(
-    volume: &Arc<Volume>,
-    path: &DatastorePath,
-    pause: Duration,
-) -> Result<FlatDisk, RunError> {
-    let mut patience = Patience::new(pause);
-    loop {
-        let (opened, path) = (Arc::clone(volume), path.clone());
-        let flat = blocking("the parser", move || FlatDisk::open(&opened, &path)).await?;
-        let in_motion = matches!(&flat, Err(RunError::Datastore { source, .. })
-            if matches!(source.kind(), ErrorKind::Corrupt | ErrorKind::Retryable));
-        if !in_motion || !patience.wait().await {
-            return flat;
-        }
-    }
-}
-
-/// The descriptor on the LUN is the one of this disk.
-fn same_disk(disk: &DiskIdentity, flat: &FlatDisk) -> Result<(), RunError> {
-    let differs = |reason: String| Err(RunError::NoSanPath { disk: disk.path.clone(), reason });
-    let capacity = flat.capacity();
-    if disk.capacity != capacity {
-        let expected = disk.capacity;
-        return differs(format!(
-            "the hypervisor gives {expected} bytes, the descriptor on the LUN {capacity}"
-        ));
-    }
-    // Written '6000C29a-bc97-…' by the one and '60 00 C2 9a bc 97 …-…' by the other.
-    let digits = |text: &str| -> String {
-        text.chars().filter(char::is_ascii_hexdigit).map(|c| c.to_ascii_lowercase()).collect()
-    };
-    match flat.uuid() {
-        Some(uuid) if !disk.uuid.is_empty() && digits(uuid) != digits(&disk.uuid) => {
-            let expected = &disk.uuid;
-            differs(format!(
-                "the hypervisor gives the disk UUID {expected}, the descriptor on the LUN {uuid}"
-            ))
-        }
-        _ => Ok(()),
     }
 }
 

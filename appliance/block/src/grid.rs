@@ -17,6 +17,12 @@ impl Grid {
             .then_some(Self { capacity, chunk_size })
     }
 
+    /// Bytes of a whole cell.
+    #[must_use]
+    pub fn chunk_size(self) -> u64 {
+        self.chunk_size
+    }
+
     /// Number of cells.
     #[must_use]
     pub fn cells(self) -> u64 {

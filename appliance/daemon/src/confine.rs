@@ -5,6 +5,7 @@
 
 use crate::config::Config;
 use anyhow::Context as _;
+use san::kernel::Kernel;
 use std::os::unix::fs::lchown;
 use std::path::{Path, PathBuf};
 use warden::layout;
@@ -26,7 +27,16 @@ pub(crate) fn confine(config: &Config) -> anyhow::Result<Vec<String>> {
     if let Some(user) = user.filter(|_| rustix::process::geteuid().is_root()) {
         give_to(&config.state_dir, user)?;
     }
-    let plan = DaemonPlan { user, writable: writable(config)?, low_ports: false, execute: false };
+    if config.san.kernel {
+        prepare_devices();
+    }
+    let plan = DaemonPlan {
+        user,
+        writable: writable(config)?,
+        devices: config.san.kernel,
+        low_ports: false,
+        execute: false,
+    };
     let confined = confine_daemon(&plan).context("giving up rights")?;
     for what in &confined.enforced {
         tracing::info!("enforced: {what}");
@@ -35,6 +45,14 @@ pub(crate) fn confine(config: &Config) -> anyhow::Result<Vec<String>> {
         tracing::warn!("NOT enforced: {what}");
     }
     Ok(confined.missing.into_iter().map(|what| format!("in the daemon: {what}")).collect())
+}
+
+/// What only root may set, for the devices that are there. Those that come later have to be set up
+/// by the system (the example of the configuration says how); what is not is said when it is met.
+fn prepare_devices() {
+    if let Err(error) = Kernel::default().prepare() {
+        tracing::warn!("SAN devices are not prepared: {}", model::chain(&error));
+    }
 }
 
 /// The state and what lies in it become `user`'s; links are not followed.

@@ -78,6 +78,17 @@ pub enum IscsiError {
         /// How long it wants to be left alone before the next login.
         wait: Time,
     },
+    /// The target hung up during the login, as some do instead of saying what they refuse (LIO,
+    /// when it wants CHAP and is offered none).
+    #[error(
+        "the target closed the connection during the login; {}",
+        if *chap { "check user, secret and the target's access list" }
+        else { "it may want CHAP, and none is configured for it here" }
+    )]
+    HungUp {
+        /// CHAP is configured.
+        chap: bool,
+    },
     /// The TCP connection is gone.
     #[error("the connection was closed")]
     Disconnected,
@@ -107,6 +118,7 @@ impl IscsiError {
             | Self::DataDigest
             | Self::TimedOut { .. }
             | Self::EndedByTarget { .. }
+            | Self::HungUp { .. }
             | Self::Disconnected => ErrorKind::Retryable,
         }
     }

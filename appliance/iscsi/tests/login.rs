@@ -192,6 +192,18 @@ fn statuses_say_what_to_do() {
 }
 
 #[test]
+fn a_target_that_hangs_up_is_said_to_want_chap_where_there_is_none() {
+    for (config, said) in [(config(), "may want CHAP"), (chap(&[ChapAlgorithm::Md5]), "secret")] {
+        let mut connection = start(config);
+        request(&mut connection);
+        connection.received(0, SECOND);
+        let error = error(&mut connection);
+        assert_eq!(error.kind(), ErrorKind::Retryable, "it may come back");
+        assert!(error.to_string().contains(said), "{error}");
+    }
+}
+
+#[test]
 fn redirections_name_a_portal() {
     for (detail, texts, wanted) in [
         (1, &["TargetAddress=10.0.0.2"][..], Some(("10.0.0.2:3260", false))),

@@ -26,6 +26,7 @@ mod read;
 pub mod record;
 pub mod registry;
 mod session;
+mod settle;
 pub mod sweep;
 mod window;
 

@@ -8,7 +8,7 @@ use crate::error::RunError;
 use crate::plan::Stretch;
 use crate::ports::{DatastoreView, Fabric, LunView, SourceLun};
 use crate::window::WINDOW_CELLS;
-use block::{ReadAt, Source};
+use block::{Grid, ReadAt, Source};
 use model::{DiskRange, NaaName};
 use std::sync::Arc;
 use vmdk::VmdkError;
@@ -132,11 +132,14 @@ pub struct FlatDisk {
 
 impl FlatDisk {
     /// Opens the descriptors of the chain and the files they name; checks their lengths and, as
-    /// far as the formats allow, every structure that maps them. Blocks.
+    /// far as the formats allow, every structure that maps them, which is then read a second time
+    /// and compared. Blocks.
     pub fn open(volume: &Volume, path: &DatastorePath) -> Result<Self, RunError> {
         let (chain, members) = chain::open(volume, path)?;
         let descriptor = members[0].descriptor.clone();
-        Ok(Self { descriptor_path: path.path.clone(), descriptor, chain, members })
+        let flat = Self { descriptor_path: path.path.clone(), descriptor, chain, members };
+        flat.recheck()?;
+        Ok(flat)
     }
 
     /// Bytes of the disk.
@@ -158,10 +161,11 @@ impl FlatDisk {
         self.members[1..].iter().map(|member| member.path.as_str())
     }
 
-    /// Cells of `chunk` bytes that may be mapped at a time, so that the memory for it is bounded:
+    /// Cells of the grid that may be mapped at a time, so that the memory for it is bounded:
     /// a delta can have another place for each of its grains.
     #[must_use]
-    pub fn window_cells(&self, chunk: u64) -> u64 {
+    pub fn window_cells(&self, grid: Grid) -> u64 {
+        let chunk = grid.chunk_size();
         let grain = self.chain.grain().unwrap_or(chunk);
         (grain * STRETCHES_MAX / chunk).clamp(1, WINDOW_CELLS)
     }
@@ -232,6 +236,7 @@ pub fn small_file(volume: &Volume, path: &str) -> Result<Vec<u8>, RunError> {
     volume.open_file(path).and_then(|file| file.read_small(SMALL_FILE_MAX)).map_err(at(path))
 }
 
+/// What failed, and for which file.
 pub(crate) fn at(path: &str) -> impl Fn(VmfsError) -> RunError + '_ {
     move |source| RunError::Datastore { path: path.into(), source }
 }

@@ -107,6 +107,14 @@ pub fn within(areas: &[DiskRange], range: DiskRange) -> Vec<DiskRange> {
         .collect()
 }
 
+/// The bytes of the cells `first..end`.
+#[must_use]
+pub fn bytes_of(grid: Grid, (first, end): (u64, u64)) -> DiskRange {
+    let start = grid.range(first).map_or(0, |range| range.offset);
+    let stop = end.checked_sub(1).and_then(|last| grid.range(last)).map_or(start, DiskRange::end);
+    DiskRange { offset: start, length: stop - start }
+}
+
 /// The cells `first..end`, each with its pieces. `stretches` must cover them without a gap.
 pub fn cells(
     grid: Grid,

@@ -13,13 +13,12 @@ use crate::preflight::parse_path;
 use crate::progress::Progress;
 use crate::read::transfer;
 use crate::record::{NotContained, RunRecord};
-use crate::window::{Patience, Window, plan_window};
+use crate::settle::{Wanted, demanded, open_settled};
+use crate::window::{Window, plan_window};
 use block::Grid;
-use model::{DiskIdentity, DiskRange, ErrorKind, ReadMode, RecoveryPointId, Transport};
+use model::{DiskIdentity, DiskRange, ReadMode, RecoveryPointId, Transport};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
-use vmfs::Volume;
 
 /// What stays the same while the snapshot exists.
 pub(crate) struct Session<'a, H, F, S> {
@@ -60,9 +59,11 @@ impl<H: Hypervisor, F: Fabric, S: Store> Session<'_, H, F, S> {
         let path = parse_path(&disk.identity.path)?;
         let located = &self.volumes[&path.datastore];
         let areas = self.areas(&disk.identity, previous).await?;
-        let flat = open_settled(&located.volume, &path, self.settings.map_pause).await?;
-        same_disk(&disk.identity, &flat)?;
-        same_parents(disk, &path, &flat)?;
+        let grid = self.grid(disk.identity.capacity);
+        let demanded = demanded(grid, areas.allocated.as_deref(), areas.changed.as_deref());
+        let (identity, parents) = (disk.identity.clone(), disk.parents.clone());
+        let wanted = Wanted { identity, parents, path: path.clone(), grid, demanded };
+        let flat = open_settled(&located.volume, wanted, self.settings.map_pause).await?;
 
         self.progress.step(format!("read {}", disk.label));
         point.file(&self.file_name(disk, &path), &flat.descriptor)?;
@@ -145,6 +146,11 @@ impl<H: Hypervisor, F: Fabric, S: Store> Session<'_, H, F, S> {
         self.backup.hypervisor.changes(self.vm, self.snapshot, disk, since).await
     }
 
+    fn grid(&self, capacity: u64) -> Grid {
+        let chunk = self.backup.store.chunk_size();
+        Grid::new(capacity, chunk).expect("the store's chunk size is valid")
+    }
+
     /// Reads window by window; afterwards the map must still be what it was.
     async fn read(
         &self,
@@ -153,9 +159,8 @@ impl<H: Hypervisor, F: Fabric, S: Store> Session<'_, H, F, S> {
         areas: &Areas,
         mut sink: <S::Point as PointSink>::Disk,
     ) -> Result<(DiskCounts, u64), RunError> {
-        let chunk = self.backup.store.chunk_size();
-        let grid = Grid::new(flat.capacity(), chunk).expect("the store's chunk size is valid");
-        let window_cells = flat.window_cells(chunk);
+        let grid = self.grid(flat.capacity());
+        let window_cells = flat.window_cells(grid);
         let mut bytes_read = 0;
         let mut first = 0;
         while first < grid.cells() {
@@ -163,8 +168,6 @@ impl<H: Hypervisor, F: Fabric, S: Store> Session<'_, H, F, S> {
                 grid,
                 cells: (first, grid.cells().min(first + window_cells)),
                 changed: areas.changed.as_deref(),
-                allocated: areas.allocated.as_deref(),
-                pause: self.settings.map_pause,
             };
             let plan = plan_window(&window, &flat).await?;
             bytes_read += plan.lun_bytes();
@@ -234,68 +237,6 @@ impl<H: Hypervisor, F: Fabric, S: Store> Session<'_, H, F, S> {
         }
         Ok(())
     }
-}
-
-/// Opens the disk's files. A structure that fails a check may be one that a host is changing
-/// right now, so it is looked at again before it counts as damaged.
-async fn open_settled(
-    volume: &Arc<Volume>,
-    path: &DatastorePath,
-    pause: Duration,
-) -> Result<FlatDisk, RunError> {
-    let mut patience = Patience::new(pause);
-    loop {
-        let (opened, path) = (Arc::clone(volume), path.clone());
-        let flat = blocking("the parser", move || FlatDisk::open(&opened, &path)).await?;
-        let kind = match &flat {
-            Err(RunError::Datastore { source, .. }) => Some(source.kind()),
-            Err(RunError::Descriptor { source, .. }) => Some(source.kind()),
-            _ => None,
-        };
-        let in_motion = matches!(kind, Some(ErrorKind::Corrupt | ErrorKind::Retryable));
-        if !in_motion || !patience.wait().await {
-            return flat;
-        }
-    }
-}
-
-/// The descriptor on the LUN is the one of this disk.
-fn same_disk(disk: &DiskIdentity, flat: &FlatDisk) -> Result<(), RunError> {
-    let differs = |reason: String| Err(RunError::NoSanPath { disk: disk.path.clone(), reason });
-    let capacity = flat.capacity();
-    if disk.capacity != capacity {
-        let expected = disk.capacity;
-        return differs(format!(
-            "the hypervisor gives {expected} bytes, the descriptor on the LUN {capacity}"
-        ));
-    }
-    // Written '6000C29a-bc97-…' by the one and '60 00 C2 9a bc 97 …-…' by the other.
-    let digits = |text: &str| -> String {
-        text.chars().filter(char::is_ascii_hexdigit).map(|c| c.to_ascii_lowercase()).collect()
-    };
-    match flat.uuid() {
-        Some(uuid) if !disk.uuid.is_empty() && digits(uuid) != digits(&disk.uuid) => {
-            let expected = &disk.uuid;
-            differs(format!(
-                "the hypervisor gives the disk UUID {expected}, the descriptor on the LUN {uuid}"
-            ))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// The parents that the descriptors on the LUN name are those that the hypervisor has.
-fn same_parents(disk: &DiskView, path: &DatastorePath, flat: &FlatDisk) -> Result<(), RunError> {
-    let found: Vec<String> =
-        flat.parents().map(|parent| format!("[{}] {parent}", path.datastore)).collect();
-    if found == disk.parents {
-        return Ok(());
-    }
-    let (found, expected) = (found.join(", "), disk.parents.join(", "));
-    let reason = format!(
-        "the hypervisor gives it the parents '{expected}', the descriptors on the LUN '{found}'"
-    );
-    Err(RunError::NoSanPath { disk: disk.identity.path.clone(), reason })
 }
 
 /// The value of `key = "value"` in a `.vmx`.

@@ -235,6 +235,16 @@ async fn allocated_over_a_hole_is_never_taken_for_zeros() {
     assert!(rig.world.state.lock().unwrap().snapshots.is_empty());
 }
 
+/// Each number of reads is another moment in the looks at the map: before, within, between.
+#[tokio::test]
+async fn metadata_that_reaches_its_place_late_is_waited_for() {
+    for reads in (1..120).step_by(6) {
+        let mut rig = Rig::new();
+        rig.world.late_write(9 << 20, &[5; 4096], reads);
+        rig.backup_and_compare(&format!("late by {reads} reads")).await;
+    }
+}
+
 #[tokio::test]
 async fn a_disk_that_moves_while_it_is_read_is_not_kept() {
     let mut rig = Rig::new();

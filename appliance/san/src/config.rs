@@ -24,7 +24,8 @@ pub struct PortalConfig {
     /// Commands in flight on one LUN by one path. Default 8: ESXi hosts use the same LUN. It is
     /// lowered while the LUN says BUSY or TASK SET FULL.
     pub lun_depth: u16,
-    /// Bytes of one READ(16). Default 256 KiB; at least a block, at most 4 MiB.
+    /// Bytes of one READ(16). Default 128 KiB: a larger read goes as several commands, which tgtd
+    /// serves 1.5 times as fast as one of 256 KiB. At least a block, at most 4 MiB.
     pub transfer: u32,
     /// Bytes that the target may send in one PDU (MaxRecvDataSegmentLength), 512 to 16 MiB - 1.
     /// Default 256 KiB.
@@ -58,7 +59,7 @@ impl Default for PortalConfig {
             data_digest: true,
             queue_depth: 32,
             lun_depth: 8,
-            transfer: 256 * 1024,
+            transfer: 128 * 1024,
             segment: 256 * 1024,
             connect_timeout: Duration::from_secs(5),
             command_timeout: Duration::from_secs(30),

@@ -69,6 +69,21 @@ pub enum SanError {
         /// What it means.
         advice: Advice,
     },
+    /// Another host shuts us out, and told the LUN so.
+    #[error(
+        "{operation} on LUN {lun} of {target}: shut out by the {holder}; it was waited for; look for \
+         the host that registered this key, it may have gone down without releasing it"
+    )]
+    Reserved {
+        /// What was being done.
+        operation: &'static str,
+        /// Which LUN.
+        lun: LunId,
+        /// iSCSI name.
+        target: String,
+        /// Kind and holder of the reservation.
+        holder: String,
+    },
     /// The device did not answer in time, or its data kept arriving damaged.
     #[error("{operation} on LUN {lun} of {target}: {problem}")]
     Unanswered {
@@ -233,6 +248,7 @@ impl SanError {
                 _ => ErrorKind::Retryable,
             },
             Self::Device { advice, .. } => device_kind(*advice),
+            Self::Reserved { .. } => ErrorKind::Busy,
             Self::Short { .. } => ErrorKind::Misbehaved,
             Self::Decode { source, .. } => source.kind(),
             Self::NotFound { .. } | Self::NoPortal => ErrorKind::NotFound,

@@ -3,6 +3,7 @@
 use crate::SanError;
 use crate::counters::Cells;
 use crate::depth::Permit;
+use crate::reply::Reply;
 use bytes::BytesMut;
 use iscsi::Outcome;
 use scsi::{Cdb, LunId};
@@ -20,6 +21,17 @@ pub(crate) struct Job {
     pub(crate) cells: Arc<Cells>,
     /// Given back before the answer is sent.
     pub(crate) permit: Permit,
+    /// Where the answer goes.
+    pub(crate) reply: Reply,
+}
+
+impl Job {
+    /// Answers it without having sent it.
+    pub(crate) fn refuse(self, error: SanError) {
+        let Self { buffer, permit, reply, .. } = self;
+        drop(permit);
+        reply.send(Answer { buffer, result: Err(Failure::NotSent(error)), mark: Mark::default() });
+    }
 }
 
 /// The answer to a job.

@@ -36,9 +36,11 @@ mod multipath;
 mod own;
 mod path;
 mod reader;
+mod reply;
 mod san;
 mod scan;
 mod session;
+mod socket;
 mod transport;
 
 pub use config::{Chap, PortalConfig, Reconnect};

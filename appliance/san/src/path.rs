@@ -9,13 +9,13 @@ use crate::counters::Cells;
 use crate::depth::{Depth, Permit};
 use crate::job::{Answer, Failure, Job, Mark};
 use crate::multipath::{Course, Load, Paths, Patience, Step, Time, Why};
+use crate::reply::{Awaited, Replies};
 use crate::transport::{Limits, Place, Transport};
 use bytes::BytesMut;
 use iscsi::{Completion, Outcome};
 use scsi::{AccessState, Advice, Cdb, LunId, Sense, Status, advise};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
 /// The way to one LUN.
@@ -26,6 +26,7 @@ pub(crate) struct Path {
     pub(crate) cells: Arc<Cells>,
     pub(crate) depth: Arc<Depth>,
     pub(crate) news: Arc<News>,
+    replies: Replies,
 }
 
 /// What the device announced by unit attentions, until somebody takes note.
@@ -83,7 +84,7 @@ impl Path {
     pub(crate) fn new(transport: Transport, lun: LunId) -> Self {
         let depth = Depth::new(transport.limits().lun_depth);
         let (cells, news) = (Arc::new(Cells::new()), Arc::default());
-        Self { transport, lun, cells, depth, news }
+        Self { transport, lun, cells, depth, news, replies: Replies::default() }
     }
 
     pub(crate) fn target(&self) -> String {
@@ -109,9 +110,11 @@ impl Path {
         buffer: BytesMut,
         exchangeable: bool,
         permit: Permit,
-    ) -> oneshot::Receiver<Answer> {
+    ) -> Awaited {
         let (lun, cells) = (self.lun, Arc::clone(&self.cells));
-        self.transport.start(Job { lun, cdb, buffer, exchangeable, cells, permit }).await
+        let (reply, awaited) = self.replies.channel();
+        self.transport.start(Job { lun, cdb, buffer, exchangeable, cells, permit, reply }).await;
+        awaited
     }
 
     /// Sends a command and waits for its end, repeating it on this path where the answer says so.
@@ -134,7 +137,9 @@ impl Path {
             }
             let permit = self.permit(&cdb).await;
             let answer = self.send(cdb, buffer, false, permit).await;
-            let Ok(answer) = answer.await else { return Err(self.transport.logged_out()) };
+            let Some(answer) = answer.answer().await else {
+                return Err(self.transport.logged_out());
+            };
             let (why, error);
             (why, buffer, error) = match self.judge(operation, answer) {
                 Verdict::Done(done) => return Ok(done),
@@ -233,10 +238,14 @@ fn why(advice: Advice, sense: Option<&Sense>) -> Option<Why> {
     }
 }
 
-/// A buffer of that length, the same one where it is large enough.
+/// A buffer of that length, in the same memory where that is large enough.
 pub(crate) fn sized(mut buffer: BytesMut, length: usize) -> BytesMut {
     if buffer.capacity() < length {
-        return BytesMut::zeroed(length);
+        // An unaligned read has cut off its front.
+        buffer.clear();
+        if !buffer.try_reclaim(length) {
+            return BytesMut::zeroed(length);
+        }
     }
     buffer.resize(length, 0);
     buffer

@@ -4,12 +4,11 @@
 //! A transport asks the role's allow-list right before the bytes leave, counts what it sends,
 //! gives the permit of a job back with its answer, and never repeats a command by itself.
 
-use crate::job::{Answer, Job};
+use crate::job::Job;
 use crate::kernel::KernelDisk;
 use crate::session::Session;
 use crate::{Reconnect, SanError};
 use std::time::Duration;
-use tokio::sync::oneshot;
 
 /// The way of commands to one target. Cloning gives another handle of the same.
 #[derive(Clone, Debug)]
@@ -47,8 +46,8 @@ pub(crate) struct Place {
 }
 
 impl Transport {
-    /// Sends a job on its way. The answer comes through the receiver.
-    pub(crate) async fn start(&self, job: Job) -> oneshot::Receiver<Answer> {
+    /// Sends a job on its way. The answer comes to where the job says.
+    pub(crate) async fn start(&self, job: Job) {
         match self {
             Self::Iscsi(session) => session.start(job).await,
             Self::Kernel(disk) => disk.start(job),

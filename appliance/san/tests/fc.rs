@@ -67,7 +67,7 @@ async fn inside() {
     until(&lun, 0, PathState::Lost).await;
     reading.goes_on().await;
     assert!(path(&lun, 1).counters.bytes_read > 0, "by the other path");
-    shell("mend_path 0").unwrap();
+    println!("{}", shell("mend_path 0").unwrap());
     until(&lun, 0, PathState::Active).await;
     reading.goes_on().await;
     reading.end().await;
@@ -87,7 +87,8 @@ fn path(lun: &Lun, number: usize) -> PathInfo {
 async fn until(lun: &Lun, number: usize, state: PathState) {
     let begun = Instant::now();
     while path(lun, number).state != state {
-        assert!(begun.elapsed() < NOTICED, "not {state:?}: {:?}", lun.paths());
+        let late = begun.elapsed() >= NOTICED;
+        assert!(!late, "not {state:?}: {:?}\n{}", lun.paths(), shell("fabric").unwrap());
         tokio::time::sleep(Duration::from_millis(50)).await; // polls the path's state
     }
     println!("path {number} is {state:?} after {:?}", begun.elapsed());

@@ -5,6 +5,7 @@
 mod common;
 
 use common::{CHAP_SIZE, DISK, INITIATOR, NAA, SIZE, Tgtd, assert_same, chap, disk, mutual};
+use fakes::recorded::cdbs;
 use model::ErrorKind;
 use san::{Chap, Lun, PortalConfig, San, Secret, discover};
 use scsi::Role;
@@ -197,28 +198,6 @@ async fn two_luns_that_claim_one_name_are_refused() {
     san.logout().await;
 }
 
-/// CDBs in a recorded stream of PDUs without digests (RFC 7143, 11), and the bytes of a PDU that
-/// was cut off at its end: an independent look at what left, not our own counters.
-fn cdbs(stream: &[u8]) -> (Vec<Vec<u8>>, usize) {
-    let mut found = Vec::new();
-    let mut rest = stream;
-    while let [_, _, _, _, ahs, data @ ..] = rest {
-        let Some(data) = data.first_chunk::<3>() else { break };
-        let data = u32::from_be_bytes([0, data[0], data[1], data[2]]) as usize;
-        let Some(next) = rest.get(48 + usize::from(*ahs) * 4 + data.next_multiple_of(4)..) else {
-            break;
-        };
-        match rest[0] & 0x3f {
-            0x01 => found.push(rest[32..48].to_vec()),
-            0x02 => assert_eq!(rest[1] & 0x7f, 1, "of task management only ABORT TASK"),
-            0x00 | 0x03 | 0x06 => {} // NOP-Out, login, logout
-            other => panic!("PDU of opcode {other:02x}h"),
-        }
-        rest = next;
-    }
-    (found, rest.len())
-}
-
 #[tokio::test]
 async fn the_target_sees_only_what_is_on_the_list() {
     let Some(tgtd) = Tgtd::start("the_target_sees_only_what_is_on_the_list") else { return };
@@ -228,7 +207,7 @@ async fn the_target_sees_only_what_is_on_the_list() {
     proxy.cut_after(5_000_000); // the fault handling counts too
     assert_same(&read_all(&lun, 4 << 20).await, &tgtd.content);
     san.logout().await;
-    let streams: Vec<_> = proxy.requests().iter().map(|stream| cdbs(stream)).collect();
+    let streams: Vec<_> = proxy.requests().iter().map(|stream| cdbs(stream, false)).collect();
     assert_eq!(streams.len(), 2, "cut once, reinstated once");
     assert_eq!(streams[1].1, 0, "the last session ends with a whole PDU");
     let seen: Vec<_> = streams.into_iter().flat_map(|(cdbs, _)| cdbs).collect();
@@ -236,6 +215,6 @@ async fn the_target_sees_only_what_is_on_the_list() {
     let counted = lun.counters();
     assert!(counted.retries > 0);
     let reads = seen.iter().filter(|cdb| cdb[0] == 0x88).count();
-    assert!(reads >= SIZE / (256 * 1024), "{reads} reads");
+    assert!(reads >= SIZE / (128 * 1024), "{reads} reads");
     assert!(reads as u64 <= counted.commands[&0x88], "no read that was not counted");
 }

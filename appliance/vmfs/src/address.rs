@@ -193,19 +193,7 @@ mod tests {
     const MIB: u64 = 1 << 20;
 
     fn geometry(family: Family, dense: bool) -> Geometry {
-        let (metadata, sub_block) =
-            if family == Family::Vmfs5 { (512, 0x2000) } else { (4096, 0x1_0000) };
-        let (large_block, first_fd, start) = (512 * MIB, 0, 0);
-        Geometry {
-            family,
-            metadata,
-            file_block: MIB,
-            sub_block,
-            dense,
-            large_block,
-            first_fd,
-            start,
-        }
+        Geometry { dense, ..crate::superblock::usual(family) }
     }
 
     fn leaf_at(family: Family, address: u64) -> Leaf {

@@ -3,7 +3,7 @@
 //! A damaged pointer can lead to a block that is in use, but by another file. No structure of a
 //! single file can show that; only the volume as a whole can: every block has one owner.
 
-use crate::address::{Leaf, Reason};
+use crate::address::{Leaf, Pointer, Reason};
 use crate::bitmap::SparseBits;
 use crate::descriptor::{Descriptor, FileKind, Zla, pointer_bytes, pointers_per_block, word};
 use crate::error::{At, VmfsError};
@@ -34,6 +34,7 @@ pub struct CheckReport {
 pub(crate) struct Claims {
     file_blocks: Pool,
     sub_blocks: Pool,
+    pointer_blocks: Pool,
     descriptors: Pool,
     report: CheckReport,
 }
@@ -52,6 +53,7 @@ impl Claims {
         Self {
             file_blocks: Pool::default(),
             sub_blocks: Pool::default(),
+            pointer_blocks: Pool::default(),
             descriptors: Pool::default(),
             report: CheckReport::default(),
         }
@@ -180,15 +182,19 @@ impl Walk<'_> {
     /// Pointer blocks of VMFS-6 are sub-blocks; those of VMFS-5 have a file of their own.
     fn claim_pointer_block(&mut self, at: At, address: u64) -> Result<(), VmfsError> {
         self.tally.pointer_blocks += 1;
-        let system = &self.core.system;
-        match crate::address::leaf(&system.geometry, address) {
-            Ok(Leaf::SubBlock(place)) => {
-                let file = &system.sub_blocks;
-                let number = place.cluster * file.per_cluster() + place.index;
-                self.claims.sub_blocks.claim(self.core, file, at, number)
+        let (core, system) = (self.core, &self.core.system);
+        let (pool, file, place) = match crate::address::pointer(&system.geometry, address) {
+            Ok(Pointer::SubBlock(place)) => {
+                (&mut self.claims.sub_blocks, &system.sub_blocks, place)
             }
-            _ => self.claims.sub_blocks.own(at, ".pbc.sf", 1 << 63 | address),
-        }
+            Ok(Pointer::Pbc(place)) => {
+                (&mut self.claims.pointer_blocks, &system.pointer_blocks, place)
+            }
+            _ => {
+                return Err(at.damaged("pointer", format_args!("{address:#x}"), "a pointer block"));
+            }
+        };
+        pool.claim(core, file, at, place.cluster * file.per_cluster() + place.index)
     }
 
     fn leaf(&mut self, at: At, address: u64, block: u64) -> Result<(), VmfsError> {

@@ -2,10 +2,11 @@
 
 use crate::bytes::index;
 use crate::check;
-use crate::descriptor::{Descriptor, FileKind, Zla};
+use crate::descriptor::{Descriptor, FileKind};
 use crate::error::{At, VmfsError};
-use crate::map::{Mapped, Target, append};
-use crate::pointers::{self, Placed, PointerCache};
+use crate::map::{Mapped, Target};
+use crate::parts::Parts;
+use crate::pointers::{self, PointerCache};
 use crate::volume::Core;
 use block::{ReadAt, ReadError};
 use std::fmt;
@@ -81,11 +82,23 @@ impl File {
     /// joined. Reads only the pointer blocks of the range; the answer has at most one part per
     /// block of the range, so that the caller bounds it.
     pub fn map(&self, offset: u64, length: u64) -> Result<Vec<Mapped>, VmfsError> {
+        self.parts(offset, length)?.collect()
+    }
+
+    /// As [`File::map`], one part at a time: of any file in little memory.
+    pub fn parts(&self, offset: u64, length: u64) -> Result<Parts<'_>, VmfsError> {
         let end = offset.saturating_add(length);
         if end > self.length() {
             return Err(VmfsError::BeyondEnd { offset, end, length: self.length() });
         }
-        map_of(&self.core, &self.descriptor, &self.pointers, offset, end)
+        Ok(Parts::new(&self.core, &self.descriptor, &self.pointers, offset, end))
+    }
+
+    /// The parts of the file that are not known to be zeros, ascending, one at a time: what a
+    /// first backup of a thin disk has to read. Ends after an error.
+    pub fn allocated(&self) -> impl Iterator<Item = Result<Mapped, VmfsError>> {
+        let all = Parts::new(&self.core, &self.descriptor, &self.pointers, 0, self.length());
+        all.filter(|part| part.as_ref().map_or(true, |part| !part.to.is_empty()))
     }
 
     /// The whole content of a small file such as a `.vmx`; refused when it is larger than
@@ -161,7 +174,8 @@ pub(crate) fn content(core: &Core, fd: &Descriptor) -> Result<Vec<u8>, VmfsError
 
 fn content_of(core: &Core, fd: &Descriptor, cache: &PointerCache) -> Result<Vec<u8>, VmfsError> {
     let mut bytes = vec![0; index(fd.length)];
-    for part in map_of(core, fd, cache, 0, fd.length)? {
+    for part in Parts::new(core, fd, cache, 0, fd.length) {
+        let part = part?;
         let start = index(part.file_offset);
         let buffer = &mut bytes[start..start + index(part.length)];
         match part.to {
@@ -177,53 +191,4 @@ fn content_of(core: &Core, fd: &Descriptor, cache: &PointerCache) -> Result<Vec<
         }
     }
     Ok(bytes)
-}
-
-fn map_of(
-    core: &Core,
-    fd: &Descriptor,
-    cache: &PointerCache,
-    offset: u64,
-    end: u64,
-) -> Result<Vec<Mapped>, VmfsError> {
-    let mut map = Vec::new();
-    if fd.zla == Zla::Resident && offset < end {
-        map.push(Mapped { file_offset: offset, length: end - offset, to: Target::Resident });
-        return Ok(map);
-    }
-    let mut position = offset;
-    while position < end {
-        let block = position >> fd.block_shift;
-        let step = pointers::find(&core.space, &core.system, fd, cache, block)?;
-        let next = block.saturating_add(step.blocks).saturating_mul(1 << fd.block_shift).min(end);
-        append_step(core, &mut map, position, next - position, step.placed)?;
-        position = next;
-    }
-    Ok(map)
-}
-
-fn append_step(
-    core: &Core,
-    map: &mut Vec<Mapped>,
-    file_offset: u64,
-    length: u64,
-    placed: Placed,
-) -> Result<(), VmfsError> {
-    let to = match placed {
-        Placed::Hole => Target::Hole,
-        Placed::Zero => Target::Zero,
-        Placed::Unknown(reason) => Target::Unknown(reason),
-        Placed::At { base, size } => {
-            let at = At { structure: "block", offset: base + file_offset % size };
-            let mut file_offset = file_offset;
-            for extent in core.space.translate(at, length)? {
-                let length = extent.length;
-                append(map, Mapped { file_offset, length, to: Target::Lun(extent) });
-                file_offset += length;
-            }
-            return Ok(());
-        }
-    };
-    append(map, Mapped { file_offset, length, to });
-    Ok(())
 }

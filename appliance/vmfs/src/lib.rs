@@ -17,14 +17,15 @@
 //! | module | what it knows |
 //! |---|---|
 //! | `partition` | GPT and MBR |
-//! | `lvm`, `space` | headers, volume and extent tables; logical bytes to LUN bytes |
+//! | `lvm`, `space`, `logical` | headers, volume and extent tables; logical bytes to LUN bytes |
 //! | `superblock` | file-system header, what of it is supported |
 //! | `address` | the types of block addresses and their bits |
 //! | `resource`, `system` | clusters of numbered resources; the system files that hold them |
 //! | `descriptor`, `pointers` | file descriptors, the walk from file offset to leaf |
 //! | `directory`, `hash` | directories of both versions |
-//! | `volume`, `file`, `map` | the public face |
+//! | `volume`, `file`, `map`, `parts` | the public face |
 //! | `check` | the whole volume: every block has one owner |
+//! | `fuzz` | arbitrary bytes into every parser |
 //!
 //! Never silently wrong: what is not understood is [`Target::Unknown`] or an error that names
 //! structure, offset and expectation. `CONFORMANCE.md` says which structure was proven on which
@@ -38,10 +39,13 @@ mod descriptor;
 mod directory;
 mod error;
 mod file;
+mod fuzz;
 mod hash;
+mod logical;
 mod lvm;
 mod map;
 mod partition;
+mod parts;
 mod pointers;
 mod resource;
 mod space;
@@ -54,6 +58,9 @@ pub use check::CheckReport;
 pub use descriptor::FileKind;
 pub use error::VmfsError;
 pub use file::{File, Fingerprint};
+pub use fuzz::fuzz;
+pub use logical::LogicalVolume;
 pub use map::{Mapped, Target};
 pub use partition::{Partition, find_partition};
+pub use parts::Parts;
 pub use volume::{DeviceInfo, DirEntry, Volume, VolumeInfo};

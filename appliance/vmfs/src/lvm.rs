@@ -6,7 +6,9 @@
 //!   + S + 0x80000       bitmap, then table of 8192 extents of 128 bytes; repeated up to 8 times
 //! region + S + 0x80000  the same in each extended region (LVM 5 beyond 16 TiB)
 //! ```
-//! S is 512, or the metadata alignment of LVM 6.
+//! S is 512, or the metadata alignment of LVM 6. LVM 3 and 4 (VMFS-3, and volumes that were
+//! upgraded from it) look like LVM 5. A disk with sectors of 4 KiB was never seen: whether its
+//! offsets count bytes is not known, and it is refused.
 
 use crate::bytes::{Fields, index, uuid_text};
 use crate::error::{At, VmfsError};
@@ -109,11 +111,14 @@ pub(crate) fn read(partition: &dyn ReadAt) -> Result<Device, VmfsError> {
 fn check_header(at: At, fields: Fields, partition: u64) -> Result<Header, VmfsError> {
     at.expect("magic", fields.u32(0), MAGIC)?;
     let version = fields.u32(4);
-    if !(5..=6).contains(&version) {
+    if !(3..=6).contains(&version) {
         return Err(VmfsError::unsupported(format!("LVM version {version}")));
     }
     if fields.u32(8) != 0x15 {
         return Err(VmfsError::unsupported(format!("LVM version {version}.{}", fields.u32(8))));
+    }
+    if fields.u32(0x5A) == 4096 {
+        return Err(VmfsError::unsupported("an LVM on a disk with sectors of 4 KiB (4Kn)"));
     }
     at.expect("disk block size", fields.u32(0x5A), 512u32)?;
     let total = fields.u64(0x5E);

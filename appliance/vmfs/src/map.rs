@@ -30,19 +30,25 @@ pub enum Target {
     Resident,
 }
 
-/// Appends a part; when it continues the last one, that becomes longer.
-pub(crate) fn append(map: &mut Vec<Mapped>, part: Mapped) {
-    let Some(last) = map.last_mut() else {
-        map.push(part);
-        return;
-    };
+impl Target {
+    /// True when the bytes are zeros that need not be read.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        matches!(self, Self::Hole | Self::Zero)
+    }
+}
+
+/// Makes `last` longer by `part`, which follows it in the file; false when it is of another kind
+/// or lies elsewhere.
+pub(crate) fn join(last: &mut Mapped, part: &Mapped) -> bool {
     match (&mut last.to, part.to) {
         (Target::Lun(a), Target::Lun(b)) if a.device == b.device && a.end() == b.offset => {
             a.length += b.length;
-            last.length += part.length;
         }
-        (Target::Lun(_), _) | (_, Target::Lun(_)) => map.push(part),
-        (a, b) if *a == b => last.length += part.length,
-        _ => map.push(part),
+        (Target::Lun(_), _) | (_, Target::Lun(_)) => return false,
+        (a, b) if *a == b => {}
+        _ => return false,
     }
+    last.length += part.length;
+    true
 }

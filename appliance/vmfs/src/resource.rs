@@ -81,6 +81,21 @@ impl ResourceFile {
         Ok(file)
     }
 
+    /// True when all that lies in this file lies at the same place in `later`: a resource file
+    /// grows at its end, and only there.
+    pub(crate) fn is_start_of(&self, later: &Self) -> bool {
+        let (here, there) = (&self.header, &later.header);
+        (here.per_cluster, here.per_group, here.size)
+            == (there.per_cluster, there.per_group, there.size)
+            && here.count <= there.count
+            && later.blocks.starts_with(&self.blocks)
+    }
+
+    /// Volume offset of its first block.
+    pub(crate) fn at(&self) -> u64 {
+        self.blocks[0]
+    }
+
     /// Number of resources.
     pub(crate) fn count(&self) -> u64 {
         self.header.count
@@ -97,7 +112,7 @@ impl ResourceFile {
         let number = place.cluster.checked_mul(header.per_cluster).map(|n| n + place.index);
         if place.index >= header.per_cluster || number.is_none_or(|n| n >= header.count) {
             let found = format!("cluster {}, index {}", place.cluster, place.index);
-            let at = At { structure: self.name, offset: self.blocks[0] };
+            let at = At { structure: self.name, offset: self.at() };
             return Err(at.damaged("resource", found, format!("one of {}", header.count)));
         }
         let (group, member) = (place.cluster / header.per_group, place.cluster % header.per_group);
@@ -181,7 +196,7 @@ impl ResourceFile {
     /// From an offset in the file to the volume. A resource never crosses a block.
     fn locate(&self, offset: u64, length: u64) -> Result<u64, VmfsError> {
         let into = offset % self.block_bytes;
-        let at = At { structure: self.name, offset: self.blocks[0] };
+        let at = At { structure: self.name, offset: self.at() };
         at.require(
             into + length <= self.block_bytes && offset < self.length,
             "place in the file",

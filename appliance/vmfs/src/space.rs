@@ -64,6 +64,11 @@ impl Space {
         Self { luns: vec![device], runs, size }
     }
 
+    /// The LUNs, in the order in which they were given.
+    pub(crate) fn devices(&self) -> Vec<Arc<dyn ReadAt>> {
+        self.luns.clone()
+    }
+
     /// Bytes of the volume.
     pub(crate) fn size(&self) -> u64 {
         self.size

@@ -5,12 +5,17 @@ use crate::error::{At, VmfsError};
 use crate::space::Space;
 
 const HEADER: At = At { structure: "file-system header", offset: 0x20_0000 };
+pub(crate) const HEADER_BYTES: u64 = 512;
 const MAGIC: u32 = 0x2FAB_F15E;
 const MAGIC_LOCAL: u32 = 0x2FAB_F15F;
 /// Sub-blocks of 8 KiB, 64 per cluster (VMFS-5); set on all VMFS-6 volumes.
 const DENSE_SUB_BLOCKS: u32 = 0x4;
 /// Bits seen on volumes made by ESXi, or documented and harmless to a reader.
 const KNOWN_CONFIG: u32 = 0x6F0E;
+
+/// Clusters of descriptors in a group.
+const CLUSTERS_5: u64 = 64;
+const CLUSTERS_6: u64 = 8;
 
 /// The two families of layout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +72,11 @@ pub(crate) struct Superblock {
 
 /// Reads and checks the header.
 pub(crate) fn read(space: &Space) -> Result<Superblock, VmfsError> {
-    let bytes = space.read(HEADER, 512)?;
+    parse(space.read(HEADER, HEADER_BYTES)?, space.size())
+}
+
+/// Checks the bytes of the header of a volume of `size` bytes.
+pub(crate) fn parse(bytes: Vec<u8>, size: u64) -> Result<Superblock, VmfsError> {
     let fields = Fields(&bytes);
     let magic = fields.u32(0);
     let known = magic == MAGIC || magic == MAGIC_LOCAL;
@@ -92,10 +101,13 @@ pub(crate) fn read(space: &Space) -> Result<Superblock, VmfsError> {
         geometry: geometry(family, fields, config & DENSE_SUB_BLOCKS != 0)?,
         bytes: bytes.clone(),
     };
+    if fields.u32(0x9D) == 4096 {
+        return Err(VmfsError::unsupported("VMFS on a disk with sectors of 4 KiB (4Kn)"));
+    }
     HEADER.expect("disk block size", fields.u32(0x9D), 512u32)?;
     HEADER.expect("address of .pb2.sf", fields.u32(0xE9), 0x0180_0004u32)?;
     HEADER.expect("address of .sdd.sf", fields.u32(0x10D), 0x01C0_0004u32)?;
-    let behind_fixed = superblock.geometry.start..space.size();
+    let behind_fixed = superblock.geometry.start..size;
     HEADER.require(
         behind_fixed.contains(&superblock.pb2_at),
         "place of .pb2.sf",
@@ -138,18 +150,22 @@ fn vmfs5(
         return Err(VmfsError::unsupported(format!("VMFS-5 with blocks of {file_block} bytes")));
     }
     HEADER.expect("sub-block size", sub_block, if dense { 0x2000u64 } else { 0x8000 })?;
-    HEADER.expect("descriptor clusters per group", clusters, 64u64)?;
+    HEADER.expect("descriptor clusters per group", clusters, CLUSTERS_5)?;
+    Ok(geometry_5(file_block, sub_block, dense))
+}
+
+fn geometry_5(file_block: u64, sub_block: u64, dense: bool) -> Geometry {
     let start = file_block * 0x40_0000u64.div_ceil(file_block);
-    Ok(Geometry {
+    Geometry {
         family: Family::Vmfs5,
         metadata: 512,
         file_block,
         sub_block,
         dense,
         large_block: 0,
-        first_fd: start + 0x1_0000 + clusters * 1024,
+        first_fd: start + 0x1_0000 + CLUSTERS_5 * 1024,
         start,
-    })
+    }
 }
 
 fn vmfs6(
@@ -167,22 +183,34 @@ fn vmfs6(
             "VMFS-6 with blocks of {file_block} and sub-blocks of {sub_block} bytes"
         )));
     }
-    HEADER.expect("descriptor clusters per group", clusters, 8u64)?;
+    HEADER.expect("descriptor clusters per group", clusters, CLUSTERS_6)?;
     HEADER.expect("large-block shift", fields.u16(0x138), 9u16)?;
     HEADER.expect("pointer-block shift", fields.u16(0x13E), 16u16)?;
     HEADER.expect("file-block address bits", fields.u16(0x140), 44u16)?;
     HEADER.expect("'to be zeroed' granularity", fields.u32(0x144), 0x10_0000u32)?;
+    Ok(geometry_6(metadata, file_block, sub_block))
+}
+
+fn geometry_6(metadata: u64, file_block: u64, sub_block: u64) -> Geometry {
     let start = ((metadata << 10) + 0x3F_FFFF) & !0xF_FFFF;
-    Ok(Geometry {
+    Geometry {
         family: Family::Vmfs6,
         metadata,
         file_block,
         sub_block,
         dense: false,
         large_block: file_block << 9,
-        first_fd: start + 0x1_0000 + clusters * 2 * metadata,
+        first_fd: start + 0x1_0000 + CLUSTERS_6 * 2 * metadata,
         start,
-    })
+    }
+}
+
+/// The geometry of most volumes: blocks of 1 MiB, dense sub-blocks, metadata aligned to 4 KiB.
+pub(crate) fn usual(family: Family) -> Geometry {
+    match family {
+        Family::Vmfs5 => geometry_5(0x10_0000, 0x2000, true),
+        Family::Vmfs6 => geometry_6(4096, 0x10_0000, 0x1_0000),
+    }
 }
 
 impl Superblock {

@@ -31,7 +31,7 @@ pub(crate) struct System {
     pub(crate) file_blocks: ResourceFile,
     pub(crate) descriptors: ResourceFile,
     pub(crate) sub_blocks: ResourceFile,
-    pointer_blocks: ResourceFile,
+    pub(crate) pointer_blocks: ResourceFile,
     pointer_blocks_2: ResourceFile,
     /// File blocks of all system files, by number.
     pub(crate) system_blocks: SparseBits,
@@ -71,6 +71,23 @@ fn check_count(space: &Space, geometry: &Geometry, fbb: &ResourceFile) -> Result
 }
 
 impl System {
+    /// A resource file of which something lies elsewhere in `later`: its name and its place.
+    pub(crate) fn moved(&self, later: &Self) -> Option<(&'static str, u64)> {
+        let mut pairs = self.files().into_iter().zip(later.files());
+        let (file, _) = pairs.find(|(now, later)| !now.is_start_of(later))?;
+        Some((file.name, file.at()))
+    }
+
+    fn files(&self) -> [&ResourceFile; 5] {
+        [
+            &self.file_blocks,
+            &self.descriptors,
+            &self.sub_blocks,
+            &self.pointer_blocks,
+            &self.pointer_blocks_2,
+        ]
+    }
+
     /// Volume offset of the descriptor `address`.
     pub(crate) fn find_descriptor(&self, at: At, address: u32) -> Result<u64, VmfsError> {
         let place = address::descriptor(address).ok_or_else(|| {

@@ -113,6 +113,21 @@ impl Volume {
         Ok(Self { core, info })
     }
 
+    /// The same volume, all of it read anew: for a reader that met structures in motion.
+    /// [`VmfsError::Moved`] when another volume lies there now.
+    pub fn reopen(&self) -> Result<Self, VmfsError> {
+        let devices = self.core.space.devices();
+        let now = match devices.first() {
+            Some(device) if self.core.members.is_empty() => Self::open_bare(Arc::clone(device))?,
+            _ => Self::open(devices)?,
+        };
+        let who = |info: &VolumeInfo| (info.uuid.clone(), info.lvm_uuid.clone(), info.size);
+        if who(&now.info) == who(&self.info) {
+            return Ok(now);
+        }
+        Err(VmfsError::Moved { structure: "file-system header", offset: 0x20_0000 })
+    }
+
     /// What the volume is.
     #[must_use]
     pub fn info(&self) -> &VolumeInfo {
@@ -165,8 +180,9 @@ impl Volume {
         Ok((kind, id.to_vec()))
     }
 
-    /// Reads the LVM and file-system headers again and compares them with those that the
-    /// volume was opened with; [`VmfsError::Moved`] when something is different.
+    /// Reads the LVM and file-system headers and the block lists of the resource files again and
+    /// compares them with those that the volume was opened with; [`VmfsError::Moved`] when
+    /// something is different. Resource files may have grown.
     pub fn check_unchanged(&self) -> Result<(), VmfsError> {
         self.core.check_unchanged()
     }
@@ -328,6 +344,9 @@ impl Core {
         if superblock::read(&self.space)?.bytes != self.superblock.bytes {
             return Err(VmfsError::Moved { structure: "file-system header", offset: 0x20_0000 });
         }
-        Ok(())
+        match self.system.moved(&system::open(&self.space, &self.superblock)?) {
+            Some((structure, offset)) => Err(VmfsError::Moved { structure, offset }),
+            None => Ok(()),
+        }
     }
 }

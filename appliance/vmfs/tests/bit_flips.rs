@@ -7,7 +7,7 @@
 #![allow(clippy::unwrap_used)] // a test ends where something is not as it must be
 
 use block::{ReadAt, ReadError};
-use fakes::vmfs::{Layout, Provisioning, VolumeSpec};
+use fakes::vmfs::{Layout, Provisioning, Version, VolumeSpec};
 use model::LunExtent;
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -76,14 +76,19 @@ const FILES: [&str; 6] = [
     "other/lazy-flat.vmdk",
 ];
 
-fn make(folder: &Path) -> PathBuf {
+const VERSIONS: [Version; 2] = [Version::Vmfs5, Version::Vmfs6];
+/// Bytes of the file that lies in its descriptor, in both versions.
+const RESIDENT: usize = 900;
+
+fn make(folder: &Path, version: Version) -> PathBuf {
     let image = folder.join("lun.img");
-    let spec = VolumeSpec { layout: Layout::Fragmented, ..VolumeSpec::new(GIB, "flipped") };
+    let layout = Layout::Fragmented;
+    let spec = VolumeSpec { version, layout, ..VolumeSpec::new(GIB, "flipped") };
     let mut volume = spec.create(&image).unwrap();
     volume.add_dir("vm").unwrap();
     volume.add_dir("other").unwrap();
-    volume.add_file(FILES[0], &[b'x'; 1500]).unwrap();
-    volume.add_file(FILES[1], &vec![b'n'; 20_000]).unwrap();
+    volume.add_file(FILES[0], &[b'x'; RESIDENT]).unwrap();
+    volume.add_file(FILES[1], &vec![b'n'; 7000]).unwrap();
     for (path, length, places, provisioning) in [
         (FILES[2], 20 * MIB, vec![3 * MIB, 4 * MIB, 9 * MIB], Provisioning::Thin),
         (FILES[3], 20 * MIB, vec![2 * MIB, 9 * MIB], Provisioning::Thin),
@@ -156,22 +161,44 @@ fn metadata_pages(image: &Arc<File>) -> Vec<u64> {
 /// Metadata that the format keeps once and that nothing else contradicts: the length of a file
 /// (that of a flat disk is compared with its VMDK descriptor), and resident data, which is
 /// content.
-fn undetectable(image: &File, at: u64) -> bool {
-    let descriptor = at - (at - DATA.min(at)) % 8192;
+fn undetectable(image: &File, version: Version, at: u64) -> bool {
+    let (bytes, meta) = descriptor_shape(version);
+    let descriptor = at - (at - DATA.min(at)) % bytes;
     let mut lock = [0; 4];
     if at < DATA || image.read_exact_at(&mut lock, descriptor).is_err() {
         return false;
     }
     let within = at - descriptor;
-    let length = (4096 + 0x14..4096 + 0x1C).contains(&within);
-    let resident = (4096 + 512..4096 + 512 + 1500).contains(&within);
-    lock == 0x10C0_0001_u32.to_le_bytes() && (length || resident)
+    let length = (meta + 0x14..meta + 0x1C).contains(&within);
+    let resident = (meta + 512..meta + 512 + RESIDENT as u64).contains(&within);
+    let mut kind = [0; 4];
+    image.read_exact_at(&mut kind, descriptor + meta + 0x44).unwrap();
+    let is_resident = kind == 0x10D1_u32.to_le_bytes();
+    lock == 0x10C0_0001_u32.to_le_bytes() && (length || is_resident && resident)
+}
+
+/// Bytes of a descriptor, and where its metadata begins.
+fn descriptor_shape(version: Version) -> (u64, u64) {
+    match version {
+        Version::Vmfs5 => (2048, 512),
+        Version::Vmfs6 => (8192, 4096),
+    }
 }
 
 #[test]
-fn a_flipped_bit_is_noticed_or_harmless() {
+fn a_flipped_bit_of_vmfs_5_is_noticed_or_harmless() {
+    println!("{}", flip_bits(Version::Vmfs5));
+}
+
+#[test]
+fn a_flipped_bit_of_vmfs_6_is_noticed_or_harmless() {
+    println!("{}", flip_bits(Version::Vmfs6));
+}
+
+/// Flips bits; says what became of them.
+fn flip_bits(version: Version) -> String {
     let folder = tempfile::tempdir().unwrap();
-    let image = Arc::new(File::open(make(folder.path())).unwrap());
+    let image = Arc::new(File::open(make(folder.path(), version)).unwrap());
     let device = |at, mask| flipped(&image, at, mask) as Arc<dyn ReadAt>;
     let truth: Vec<_> = look(device(0, 0)).into_iter().map(Result::unwrap).collect();
     assert_eq!(truth.len(), FILES.len());
@@ -191,16 +218,17 @@ fn a_flipped_bit_is_noticed_or_harmless() {
         } else if Volume::open(vec![device(at, mask)]).is_ok_and(|volume| volume.check().is_err()) {
             by_check += 1;
         } else {
-            assert!(undetectable(&image, at), "wrong bytes: seed {SEED:#x}, {at:#x} ^ {mask:#x}");
+            let undetectable = undetectable(&image, version, at);
+            assert!(undetectable, "wrong bytes: seed {SEED:#x}, {at:#x} ^ {mask:#x}");
             exempt += 1;
         }
     }
-    println!(
-        "{FLIPS} flips in {} pages: {noticed} noticed, {by_check} by the check of the volume, \
-         {harmless} harmless, {exempt} in what the format keeps once",
-        pages.len()
-    );
     assert!(noticed > FLIPS / 10, "the flips hit nothing of what is read");
+    format!(
+        "{version:?}: {FLIPS} flips in {} pages: {noticed} noticed, {by_check} by the check of \
+         the volume, {harmless} harmless, {exempt} in what the format keeps once",
+        pages.len()
+    )
 }
 
 /// Three of four times a byte that is not zero: that is where structures are.
@@ -215,16 +243,27 @@ fn interesting_byte(image: &File, page: u64, random: &mut Random) -> u64 {
 
 #[test]
 fn every_bit_of_the_descriptors_and_pointers_of_a_disk() {
+    for version in VERSIONS {
+        flip_every_bit(version);
+    }
+}
+
+fn flip_every_bit(version: Version) {
     let folder = tempfile::tempdir().unwrap();
-    let image = Arc::new(File::open(make(folder.path())).unwrap());
+    let image = Arc::new(File::open(make(folder.path(), version)).unwrap());
     let device = |at, mask| flipped(&image, at, mask) as Arc<dyn ReadAt>;
     let truth: Vec<_> = look(device(0, 0)).into_iter().map(Result::unwrap).collect();
     let volume = Volume::open(vec![device(0, 0)]).unwrap();
     let entries = volume.read_dir("vm").unwrap();
     let far = entries.iter().find(|entry| entry.name == "far-flat.vmdk").unwrap();
-    // Cluster 0 of .fdc.sf lies at 0x720000 of the volume.
-    let descriptor = DATA + 0x72_0000 + u64::from(far.descriptor >> 22) * 8192;
-    let used = (0..64).chain(4096..4096 + 160).chain(8192 - 2560..8192 - 2560 + 64);
+    let (bytes, meta) = descriptor_shape(version);
+    // Where cluster 0 of .fdc.sf and the slots of a descriptor lie.
+    let (first, slots) = match version {
+        Version::Vmfs5 => (0x42_0000, 1024),
+        Version::Vmfs6 => (0x72_0000, 8192 - 2560),
+    };
+    let descriptor = DATA + first + u64::from(far.descriptor >> 22) * bytes;
+    let used = (0..64).chain(meta..meta + 160).chain(slots..slots + 64);
     for at in used.map(|at| descriptor + at) {
         for bit in 0..8 {
             let seen = look(device(at, 1 << bit));
@@ -232,8 +271,8 @@ fn every_bit_of_the_descriptors_and_pointers_of_a_disk() {
                 seen.iter().zip(&truth).any(|(got, truth)| matches!(got, Ok(got) if got != truth));
             let checked = || Volume::open(vec![device(at, 1 << bit)]).unwrap().check().is_err();
             assert!(
-                !wrong || undetectable(&image, at) || checked(),
-                "descriptor + {:#x}, bit {bit}",
+                !wrong || undetectable(&image, version, at) || checked(),
+                "{version:?} descriptor + {:#x}, bit {bit}",
                 at - descriptor
             );
         }
@@ -242,8 +281,14 @@ fn every_bit_of_the_descriptors_and_pointers_of_a_disk() {
 
 #[test]
 fn a_device_that_ends_early_is_noticed() {
+    for version in VERSIONS {
+        cut_short(version);
+    }
+}
+
+fn cut_short(version: Version) {
     let folder = tempfile::tempdir().unwrap();
-    let path = make(folder.path());
+    let path = make(folder.path(), version);
     let whole = Arc::new(File::open(&path).unwrap());
     let truth: Vec<_> = look(whole.clone()).into_iter().map(Result::unwrap).collect();
     let mut random = Random(SEED);
@@ -252,7 +297,10 @@ fn a_device_that_ends_early_is_noticed() {
         let cut: Arc<dyn ReadAt> =
             Arc::new(block::Slice::new(Arc::clone(&whole), 0, length).unwrap());
         for (got, truth) in look(cut).iter().zip(&truth) {
-            assert!(got.as_ref().map_or(true, |got| got == truth), "cut at {length:#x}");
+            assert!(
+                got.as_ref().map_or(true, |got| got == truth),
+                "{version:?} cut at {length:#x}"
+            );
         }
     }
 }

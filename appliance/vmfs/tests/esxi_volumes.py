@@ -1,4 +1,4 @@
-"""Fetches the VMFS volumes that a real ESXi host made, and unpacks them into a cache.
+"""Fetches the VMFS and LVM volumes that a real ESXi host made, and unpacks them into a cache.
 
 usage: esxi_volumes.py CACHE
 
@@ -21,7 +21,7 @@ REQUIREMENT = (
     "dissect.vmfs==3.13 "
     "--hash=sha256:904a4116b944acfc6a7a9de013ae1db14c760cb76138fd77c6a5b510b98c828d\n"
 )
-PREFIX = "dissect_vmfs-3.13/tests/_data/vmfs/"
+PREFIX = "dissect_vmfs-3.13/tests/_data/"
 # name -> SHA-256 of the packed image
 VOLUMES = {
     "vmfs5": "0adf9733e5dd29984334bb91000d01093343880e0c959b8af4dec0af3630a831",
@@ -42,7 +42,20 @@ VOLUMES = {
     "zero5": "e4aa39d8e21c1d470cd1335c9cfdf0809429047792cad4d17615d821b9d6e980",
     "zero6": "d99292bead2b3504903d4c951708a2b6e6a3e2de86734decf346187245be7d68",
 }
+# Volumes of the LVM alone. Every MiB is filled with its number: the first 4 KiB of each are
+# kept. The metadata of two devices of 64 TiB is text: offset, hexadecimal bytes.
+LVM = {
+    "lvm3": "ea7d25e1f33bbe5ccafe920d0c2b3478da3620016f938d43f28f4138320b7d78",
+    "lvm4": "0f6a0bcd6b5e2ea7e507d266bd6dfea695a27c53da9029901fc0b57c8ebcdb93",
+    "span/lvm3-span-0": "4eff1c93fcecf602a38634ce99d4ae4ef6bf6cb32e01deaf5959228a32a2d1cf",
+    "span/lvm3-span-1": "2cdd212172239549a15cc1d5c5975b19fc17c626663fc3aca4d67dc1cf37395b",
+    "span/lvm4-span-0": "e06c892bdb8cd39005cce65d42a2b1ed699e218cf30b7587c3aca7cc7507acda",
+    "span/lvm4-span-1": "553ee5b91b4ed7ccae02022ceb545bf32ad299dd2dfaab6b0017da3389ffed06",
+    "huge/lvm5": "7236331bb27f43c109fa6ebf64ac5b58ccf408b652938a653deeda4b27d7973a",
+    "huge/lvm6": "30e84be0bed43485f1f16b5df966c216150c2419d9ccdd888e723e99f9985b20",
+}
 PART = 1 << 20
+PAGE = 1 << 16
 ZEROS = bytes(PART)
 
 
@@ -60,19 +73,29 @@ def download(folder):
     return os.path.join(folder, "dissect_vmfs-3.13.tar.gz")
 
 
+def kept(name, number, part):
+    """What is kept of MiB `number`: all, but of the filled MiB of an LVM volume the start."""
+    filled = name.startswith("lvm/") and "huge" not in name and number >= 17
+    return part[:4096] + ZEROS[4096 : len(part)] if filled else part
+
+
 def unpack(job):
     """One image, sparse, under its own name only once it is whole."""
-    packed, expected, target = job
+    name, packed, expected, target = job
     found = hashlib.sha256(packed).hexdigest()
     if found != expected:
         sys.exit(f"{target}: SHA-256 is {found}, expected {expected}")
     source = gzip.open(io.BytesIO(packed))
     with open(target + ".part", "wb") as image:
-        while part := source.read(PART):
-            if part == ZEROS[: len(part)]:
-                image.seek(len(part), os.SEEK_CUR)
-            else:
-                image.write(part)
+        number = 0
+        while part := kept(name, number, source.read(PART)):
+            for start in range(0, len(part), PAGE):
+                page = part[start : start + PAGE]
+                if page == ZEROS[: len(page)]:
+                    image.seek(len(page), os.SEEK_CUR)
+                else:
+                    image.write(page)
+            number += 1
         image.truncate(image.tell())
     os.rename(target + ".part", target)
 
@@ -84,16 +107,21 @@ def main():
     fcntl.flock(lock, fcntl.LOCK_EX)
 
     def target(name):
-        return os.path.join(folder, os.path.basename(name) + ".bin")
+        kind = ".csv" if "huge" in name else ".bin"
+        return os.path.join(folder, os.path.basename(name) + kind)
 
-    missing = [name for name in VOLUMES if not os.path.exists(target(name))]
+    everything = {"vmfs/" + name: packed for name, packed in VOLUMES.items()}
+    everything |= {"lvm/" + name: packed for name, packed in LVM.items()}
+    missing = [name for name in everything if not os.path.exists(target(name))]
     if not missing:
         return
     archive = tarfile.open(download(folder))
-    jobs = [
-        (archive.extractfile(PREFIX + name + ".bin.gz").read(), VOLUMES[name], target(name))
-        for name in missing
-    ]
+
+    def packed(name):
+        kind = ".csv.gz" if "huge" in name else ".bin.gz"
+        return archive.extractfile(PREFIX + name + kind).read()
+
+    jobs = [(name, packed(name), everything[name], target(name)) for name in missing]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(unpack, jobs))
 

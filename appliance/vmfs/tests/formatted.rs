@@ -5,7 +5,7 @@
 mod common;
 
 use block::ReadAt;
-use common::{devices, dissect_tree, open, our_tree, read, sha256};
+use common::{devices, dissect_tree, open, our_tree, pattern, raw_image, read, sha256};
 use fakes::vmfs::{Layout, Provisioning, Volume as Formatted, VolumeSpec};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -16,27 +16,6 @@ use vmfs::{Target, VmfsError, Volume};
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
-
-/// Bytes that are never zero and differ from place to place.
-fn pattern(length: usize, seed: u64) -> Vec<u8> {
-    let mut state = seed | 1;
-    let next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        (state >> 56).to_le_bytes()[0] | 1
-    };
-    std::iter::repeat_with(next).take(length).collect()
-}
-
-/// A sparse raw image with data at some places.
-fn raw_image(folder: &Path, name: &str, length: u64, data: &[(u64, usize)]) -> PathBuf {
-    let path = folder.join(name);
-    let file = File::create(&path).unwrap();
-    file.set_len(length).unwrap();
-    for (offset, bytes) in data {
-        file.write_all_at(&pattern(*bytes, offset + 7), *offset).unwrap();
-    }
-    path
-}
 
 fn spec(size: u64, layout: Layout) -> VolumeSpec {
     VolumeSpec { layout, uuid_seed: 42, ..VolumeSpec::new(size, "formatted") }

@@ -32,6 +32,8 @@ pub struct LunSpec {
 pub struct TgtSpec {
     /// `None`: everybody may log in.
     pub chap: Option<Chap>,
+    /// It agrees to digests, and takes them wherever an initiator can; else it takes none.
+    pub digests: bool,
     /// Its logical units.
     pub luns: Vec<LunSpec>,
 }
@@ -128,8 +130,9 @@ impl Tgt {
             self.tgtd.order("account", "new", &[account, secret].concat())?;
             self.tgtd.order("account", "bind", &[["--tid", "1"], account].concat())?;
         }
-        // It can be told to accept digests, never to insist on them.
-        self.tgtd.set(1, &["HeaderDigest=CRC32C", "DataDigest=CRC32C"])?;
+        if self.spec.digests {
+            self.tgtd.set(1, &["HeaderDigest=CRC32C", "DataDigest=CRC32C"])?;
+        }
         self.tgtd.open(1)
     }
 }
@@ -147,7 +150,8 @@ mod tests {
         let image = directory.join("lun.img");
         sparse_file(&image, 64 << 20).unwrap();
         let chap = Chap { user: "box".into(), secret: "a-secret-of-16-b".into() };
-        TgtSpec { chap: Some(chap), luns: vec![LunSpec { number: 1, image, naa: NAA.into() }] }
+        let luns = vec![LunSpec { number: 1, image, naa: NAA.into() }];
+        TgtSpec { chap: Some(chap), digests: true, luns }
     }
 
     /// Asks with a tool that no one here wrote; `Ok` is the identification page.

@@ -56,7 +56,7 @@ impl Lab {
             .context("making the datastore")?;
         let lun = LunSpec { number: 1, image: datastore.image.clone(), naa: NAA.to_owned() };
         let chap = Chap { user: CHAP_USER.to_owned(), secret: CHAP_SECRET.to_owned() };
-        let tgt = Tgt::start(place, TgtSpec { chap: Some(chap), luns: vec![lun] })?;
+        let tgt = Tgt::start(place, TgtSpec { chap: Some(chap), digests: true, luns: vec![lun] })?;
         let vcenter = Vcenter::start(place, &vcenter_spec(&datastore)?)?;
         Ok(Self { vcenter, tgt, datastore, directory })
     }

@@ -1,4 +1,4 @@
-//! `vmfs-tool`: makes VMFS-6 volumes for tests and plays the hosts that write to them.
+//! `vmfs-tool`: makes VMFS volumes for tests and plays the hosts that write to them.
 //!
 //! ```text
 //! vmfs-tool create --image IMG --spec SPEC.json       a new volume; prints what `info` prints
@@ -18,6 +18,7 @@
 //! {
 //!   "size": 21474836480,
 //!   "label": "lab-datastore",
+//!   "version": "vmfs6",
 //!   "naa": "naa.6001405a5a5a5a5a5a5a5a5a5a5a5a5a",
 //!   "uuid_seed": 1,
 //!   "time": 1750000000,
@@ -34,10 +35,12 @@
 //! }
 //! ```
 //!
-//! Only `size` (bytes of the LUN) and `label` must be given. `layout` is `contiguous` (default)
+//! Only `size` (bytes of the LUN) and `label` must be given. `version` is `vmfs5` or `vmfs6`
+//! (default); `"local": true` makes it a VMFS-L. `layout` is `contiguous` (default)
 //! or `fragmented`. Folders above files and disks are made as needed. A disk is `thin` or not
-//! (then thick, eagerly zeroed); `provisioning` says it in one word: `thin`, `thick` or
-//! `lazy-thick` (blocks without data are marked 'to be zeroed' and hold stale bytes). Relative
+//! (then thick, eagerly zeroed); `provisioning` says it in one word: `thin`, `thick`,
+//! `lazy-thick` (blocks without data are marked 'to be zeroed' and hold stale bytes), or on
+//! VMFS-6 `large-thick` and `large-lazy-thick` (on large blocks as far as possible). Relative
 //! paths of input files start at the working directory. Also: `fd_groups`, `sb_groups` (1 to 8),
 //! room for files and for small files and folders in steps of 2048.
 
@@ -52,7 +55,7 @@ use std::path::{Path, PathBuf};
 const WRITE_BYTES_MAX: u64 = 1 << 30;
 
 #[derive(Parser)]
-#[command(about = "Makes VMFS-6 volumes for tests and writes to files on them")]
+#[command(about = "Makes VMFS volumes for tests and writes to files on them")]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

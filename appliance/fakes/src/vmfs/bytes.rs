@@ -4,8 +4,6 @@
 pub(super) const KIB: u64 = 1 << 10;
 /// 1 MiB, also the file block of every volume made here.
 pub(super) const MIB: u64 = 1 << 20;
-/// Metadata block of VMFS-6.
-pub(super) const MD: u64 = 4 * KIB;
 
 /// A count or offset within something that lies in memory.
 pub(super) fn index(value: u64) -> usize {

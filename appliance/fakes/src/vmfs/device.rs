@@ -1,9 +1,11 @@
-//! The LUN image: partition table and LVM 6 header, and reads and writes of the logical volume.
+//! The LUN images: partition tables and LVM, and reads and writes of the logical volume.
 
-use super::bytes::{MIB, Random, get32, get64, index, low32, put, put32, put64, uuid, uuid_text};
+use super::bytes::{MIB, Random, get64, index, uuid, uuid_text};
 use super::error::FormatError;
 use super::gpt::{self, PARTITION_FIRST, SECTOR};
+use super::lvm;
 use super::spec::VolumeSpec;
+use super::version::Version;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -12,17 +14,13 @@ use std::path::Path;
 pub(super) const UNIT: u64 = 256 * MIB;
 /// Start of the partition on the LUN.
 const PARTITION: u64 = PARTITION_FIRST * SECTOR;
-/// LVM header, relative to the partition.
-const LVM_HEADER: u64 = 0x10_0000;
 /// First byte of the logical volume, relative to the partition.
-const LVM_DATA: u64 = 0x110_0000;
-const LVM_MAGIC: u32 = 0xC001_D00D;
+pub(super) const DATA: u64 = 0x110_0000;
 
 /// The identities and the host that a volume is made with.
 pub(super) struct Identity {
     pub(super) file_system: [u8; 16],
     pub(super) logical_volume: [u8; 16],
-    device: [u8; 16],
     pub(super) host: [u8; 16],
     pub(super) mac: [u8; 6],
 }
@@ -34,105 +32,146 @@ impl Identity {
         Self {
             file_system: uuid(time, random, mac),
             logical_volume: uuid(time, random, mac),
-            device: uuid(time, random, mac),
             host: uuid(time, random, mac),
             mac,
         }
     }
 }
 
-/// An image with the position of the logical volume in it.
+/// The images of a volume's LUNs, in the order of the volume.
 pub(super) struct Image {
-    file: File,
+    pub(super) version: Version,
+    luns: Vec<Lun>,
     /// Bytes of the logical volume.
     pub(super) volume_bytes: u64,
     /// Text form of the logical volume's UUID.
     pub(super) lvm_uuid: String,
 }
 
+struct Lun {
+    file: File,
+    /// Offset in the volume of the first byte that lies here, and of the first that does not.
+    start: u64,
+    end: u64,
+}
+
 impl Image {
-    /// Makes the sparse file with partition table and LVM structures.
+    /// Makes sparse files with partition tables and LVM structures.
     pub(super) fn create(
         spec: &VolumeSpec,
         identity: &Identity,
         random: &mut Random,
-        path: &Path,
+        paths: &[&Path],
     ) -> Result<Self, FormatError> {
-        let open_failed = |source| FormatError::Open { path: path.into(), source };
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(path)
-            .map_err(open_failed)?;
-        lock(&file, path)?;
-        file.set_len(spec.size).map_err(open_failed)?;
         let sectors = spec.size / SECTOR;
         let partition = (gpt::last_usable(sectors) + 1) * SECTOR - PARTITION;
-        let units = (partition - LVM_DATA) / UNIT;
-        let lvm_uuid = uuid_text(&identity.logical_volume);
-        let image = Self { file, volume_bytes: units * UNIT, lvm_uuid };
-        for (offset, bytes) in gpt::table(sectors, random) {
-            image.write_lun(offset, &bytes)?;
+        let units = (partition - DATA) / UNIT;
+        let members = paths.len() as u64;
+        let mut luns = Vec::new();
+        for (path, number) in paths.iter().zip(0..) {
+            let file = open(OpenOptions::new().create(true).truncate(true), path)?;
+            file.set_len(spec.size)
+                .map_err(|source| FormatError::Open { path: (*path).into(), source })?;
+            let (start, end) = (number * units * UNIT, (number + 1) * units * UNIT);
+            let lun = Lun { file, start, end };
+            for (offset, bytes) in gpt::table(sectors, random) {
+                lun.write(offset, &bytes)?;
+            }
+            let member = lvm::Member {
+                number,
+                members,
+                uuid: uuid(spec.time, random, identity.mac),
+                first_unit: number * units,
+                units,
+                all_units: members * units,
+                partition,
+            };
+            for (offset, bytes) in lvm::structures(spec, identity, &member) {
+                lun.write(PARTITION + lvm::HEADER + offset, &bytes)?;
+            }
+            luns.push(lun);
         }
-        for (offset, bytes) in lvm(spec, identity, units, partition) {
-            image.write_lun(PARTITION + LVM_HEADER + offset, &bytes)?;
-        }
-        Ok(image)
+        Ok(Self {
+            version: spec.version,
+            luns,
+            volume_bytes: members * units * UNIT,
+            lvm_uuid: uuid_text(&identity.logical_volume),
+        })
     }
 
-    /// Opens an image that [`Image::create`] made, alone against other writers.
-    pub(super) fn open(path: &Path) -> Result<Self, FormatError> {
-        let open_failed = |source| FormatError::Open { path: path.into(), source };
-        let file = OpenOptions::new().read(true).write(true).open(path).map_err(open_failed)?;
-        lock(&file, path)?;
-        let mut image = Self { file, volume_bytes: 0, lvm_uuid: String::new() };
-        let header = image.read_lun(PARTITION + LVM_HEADER, 512)?;
-        let entry = image.read_lun(PARTITION + LVM_HEADER + 0x1000, 512)?;
-        if get32(&header, 0) != LVM_MAGIC || get64(&header, 0x7A) != LVM_DATA {
-            return Err(FormatError::NotOurs {
-                structure: "LVM header",
-                offset: PARTITION + LVM_HEADER,
-                problem: "it is not that of a volume made by this formatter",
-            });
+    /// Opens images that [`Image::create`] made, alone against other writers.
+    pub(super) fn open(paths: &[&Path]) -> Result<Self, FormatError> {
+        let not_ours = || FormatError::NotOurs {
+            structure: "LVM header",
+            offset: PARTITION + lvm::HEADER,
+            problem: "it is not that of a volume made by this formatter",
+        };
+        let (mut luns, mut versions, mut entry) = (Vec::new(), Vec::new(), Vec::new());
+        for path in paths {
+            let mut lun = Lun { file: open(&mut OpenOptions::new(), path)?, start: 0, end: 0 };
+            let header = lun.read(PARTITION + lvm::HEADER, 512)?;
+            let version = lvm::version(&header).ok_or_else(not_ours)?;
+            entry = lun.read(PARTITION + lvm::HEADER + lvm::tables_at(version), 512)?;
+            (lun.start, lun.end) = (get64(&entry, 0x78) * UNIT, (get64(&entry, 0x80) + 1) * UNIT);
+            versions.push(version);
+            luns.push(lun);
         }
-        image.volume_bytes = get64(&entry, 0);
-        image.lvm_uuid = uuid_text(entry[0x54..0x64].try_into().expect("16 bytes"));
-        Ok(image)
+        luns.sort_by_key(|lun| lun.start);
+        let version = *versions.first().ok_or_else(not_ours)?;
+        Ok(Self {
+            version,
+            luns,
+            volume_bytes: get64(&entry, 0),
+            lvm_uuid: uuid_text(entry[0x54..0x64].try_into().expect("16 bytes")),
+        })
     }
 
-    /// Bytes of the LUN.
+    /// Bytes of a LUN; all are equally large.
     pub(super) fn lun_bytes(&self) -> Result<u64, FormatError> {
         let failed =
             |source| FormatError::Io { operation: "measure", offset: 0, length: 0, source };
-        self.file.metadata().map(|metadata| metadata.len()).map_err(failed)
+        self.luns[0].file.metadata().map(|metadata| metadata.len()).map_err(failed)
     }
 
-    /// Start of the partition on the LUN.
+    /// Start of the partition on each LUN.
     pub(super) fn partition(&self) -> u64 {
         PARTITION
     }
 
-    /// Where a byte of the logical volume lies on the LUN.
-    pub(super) fn lun_offset(&self, volume_offset: u64) -> u64 {
-        PARTITION + LVM_DATA + volume_offset
-    }
-
     /// `length` bytes of the logical volume.
     pub(super) fn read(&self, offset: u64, length: u64) -> Result<Vec<u8>, FormatError> {
-        self.read_lun(self.lun_offset(offset), length)
+        let mut bytes = Vec::with_capacity(index(length));
+        for (lun, offset, length) in self.parts(offset, length)? {
+            bytes.append(&mut lun.read(offset, length)?);
+        }
+        Ok(bytes)
     }
 
     /// Overwrites bytes of the logical volume.
     pub(super) fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), FormatError> {
-        if offset + bytes.len() as u64 > self.volume_bytes {
-            return Err(FormatError::Full("block"));
+        let mut done = 0;
+        for (lun, offset, length) in self.parts(offset, bytes.len() as u64)? {
+            lun.write(offset, &bytes[done..done + index(length)])?;
+            done += index(length);
         }
-        self.write_lun(self.lun_offset(offset), bytes)
+        Ok(())
     }
 
-    fn read_lun(&self, offset: u64, length: u64) -> Result<Vec<u8>, FormatError> {
+    /// The LUNs that hold a range of the volume, with offset and length on each.
+    fn parts(&self, offset: u64, length: u64) -> Result<Vec<(&Lun, u64, u64)>, FormatError> {
+        if offset + length > self.volume_bytes {
+            return Err(FormatError::Full("block"));
+        }
+        let overlap = self.luns.iter().filter_map(|lun| {
+            let (start, end) = (offset.max(lun.start), (offset + length).min(lun.end));
+            (start < end).then(|| (lun, PARTITION + DATA + start - lun.start, end - start))
+        });
+        Ok(overlap.collect())
+    }
+}
+
+impl Lun {
+    fn read(&self, offset: u64, length: u64) -> Result<Vec<u8>, FormatError> {
         let mut bytes = vec![0; index(length)];
         self.file.read_exact_at(&mut bytes, offset).map_err(|source| FormatError::Io {
             operation: "read",
@@ -143,7 +182,7 @@ impl Image {
         Ok(bytes)
     }
 
-    fn write_lun(&self, offset: u64, bytes: &[u8]) -> Result<(), FormatError> {
+    fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), FormatError> {
         let length = bytes.len() as u64;
         self.file.write_all_at(bytes, offset).map_err(|source| FormatError::Io {
             operation: "write",
@@ -154,80 +193,11 @@ impl Image {
     }
 }
 
-/// One writer at a time: `vmfs-tool` may be started twice.
-fn lock(file: &File, path: &Path) -> Result<(), FormatError> {
-    rustix::fs::flock(file, rustix::fs::FlockOperation::LockExclusive)
-        .map_err(|errno| FormatError::Open { path: path.into(), source: errno.into() })
-}
-
-/// The LVM structures as (offset from the header, bytes).
-fn lvm(spec: &VolumeSpec, identity: &Identity, units: u64, partition: u64) -> [(u64, Vec<u8>); 5] {
-    [
-        (0, header(spec, identity, units, partition)),
-        (0x1000, volume_entry(spec, identity, units)),
-        (0x7_F000, format!("{}:1", spec.naa).into_bytes()),
-        (0x8_1000, vec![1]),
-        (0x8_2000, extent(units)),
-    ]
-}
-
-fn header(spec: &VolumeSpec, identity: &Identity, units: u64, partition: u64) -> Vec<u8> {
-    let mut bytes = vec![0; 512];
-    put32(&mut bytes, 0x00, LVM_MAGIC);
-    put32(&mut bytes, 0x04, 6);
-    put32(&mut bytes, 0x08, 0x15);
-    scsi_id(spec, &mut bytes[0x0C..0x5A]);
-    put32(&mut bytes, 0x5A, low32(SECTOR));
-    put64(&mut bytes, 0x5E, partition);
-    put32(&mut bytes, 0x66, 1);
-    put32(&mut bytes, 0x6A, 1);
-    put64(&mut bytes, 0x72, 3);
-    put64(&mut bytes, 0x7A, LVM_DATA);
-    put(&mut bytes, 0x82, &identity.device);
-    put64(&mut bytes, 0x92, microseconds(spec.time));
-    put64(&mut bytes, 0x9A, microseconds(spec.time));
-    put32(&mut bytes, 0xCA, 0x1000);
-    put32(&mut bytes, 0xCE, low32(units));
-    bytes
-}
-
-/// Type 2 (NAA), the 16 bytes of the name and 6 of the model, as in the host's `vml.` names.
-/// On volumes made by ESXi only types 0 and 1 were seen.
-fn scsi_id(spec: &VolumeSpec, bytes: &mut [u8]) {
-    let digits = spec.naa.as_str().trim_start_matches("naa.");
-    let mut id = hex::decode(digits).expect("an NAA name holds hex digits");
-    id.extend_from_slice(b"VIRTUA");
-    bytes[0] = 2;
-    bytes[1] = id.len().to_le_bytes()[0];
-    put(bytes, 34, &id);
-}
-
-fn volume_entry(spec: &VolumeSpec, identity: &Identity, units: u64) -> Vec<u8> {
-    let mut bytes = vec![0; 512];
-    put64(&mut bytes, 0x00, units * UNIT);
-    put64(&mut bytes, 0x08, 2);
-    put32(&mut bytes, 0x10, 1);
-    put(&mut bytes, 0x14, uuid_text(&identity.logical_volume).as_bytes());
-    put(&mut bytes, 0x54, &identity.logical_volume);
-    put32(&mut bytes, 0x64, 1);
-    put64(&mut bytes, 0x68, microseconds(spec.time));
-    put32(&mut bytes, 0x74, low32(units));
-    put64(&mut bytes, 0x80, units - 1);
-    put64(&mut bytes, 0x88, microseconds(spec.time));
-    put32(&mut bytes, 0x90, 1);
-    put32(&mut bytes, 0x110, 1);
-    bytes
-}
-
-fn extent(units: u64) -> Vec<u8> {
-    let mut bytes = vec![0; 128];
-    bytes[0] = 1;
-    put64(&mut bytes, 9, LVM_DATA);
-    put64(&mut bytes, 25, units * UNIT);
-    put32(&mut bytes, 33, 1);
-    bytes
-}
-
-fn microseconds(seconds: u32) -> u64 {
-    u64::from(seconds) * 1_000_000
+/// Opens an image for one writer at a time: `vmfs-tool` may be started twice.
+fn open(options: &mut OpenOptions, path: &Path) -> Result<File, FormatError> {
+    let failed = |source| FormatError::Open { path: path.into(), source };
+    let file = options.read(true).write(true).open(path).map_err(failed)?;
+    rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive)
+        .map_err(|errno| failed(errno.into()))?;
+    Ok(file)
 }

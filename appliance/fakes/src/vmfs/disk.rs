@@ -1,9 +1,9 @@
 //! Flat virtual disks: made from a raw image, written to afterwards, their blocks listed.
 
-use super::address;
 use super::bytes::{MIB, index, put};
-use super::descriptor::{Descriptor, Zla};
+use super::descriptor::{Descriptor, FileType, Zla};
 use super::error::FormatError;
+use super::version::{SFB_PER_CLUSTER, Version};
 use super::volume::{AllocatedRange, Volume};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -25,6 +25,21 @@ pub enum Provisioning {
     Thick,
     /// All blocks; those without data are marked 'to be zeroed' and hold stale bytes.
     LazyThick,
+    /// As thick, on large blocks where a whole one is free for a whole part of the disk
+    /// (VMFS-6).
+    LargeThick,
+    /// As large-thick; parts of a MiB without data are marked 'to be zeroed'.
+    LargeLazyThick,
+}
+
+impl Provisioning {
+    fn is_lazy(self) -> bool {
+        matches!(self, Self::LazyThick | Self::LargeLazyThick)
+    }
+
+    fn is_large(self) -> bool {
+        matches!(self, Self::LargeThick | Self::LargeLazyThick)
+    }
 }
 
 impl Volume {
@@ -40,20 +55,33 @@ impl Volume {
         let (length, file) =
             opened.map_err(|source| FormatError::Open { path: raw.into(), source })?;
         let length = length.next_multiple_of(512);
-        let mut fd = self.create(path, Self::block_zla(length), length, DISK_MODE)?;
-        if provisioning == Provisioning::Thick {
-            for block in 0..length.div_ceil(MIB) {
+        let mut fd = self.new_disk(path, length)?;
+        let blocks = length.div_ceil(MIB);
+        if provisioning.is_large() {
+            self.fill_with_large_blocks(&mut fd, blocks, provisioning.is_lazy())?;
+        }
+        if matches!(provisioning, Provisioning::Thick | Provisioning::LargeThick) {
+            for block in 0..blocks {
                 self.block_for_data(&mut fd, block)?;
             }
         }
         for (start, end) in data_ranges(&file, raw)? {
             self.copy(&mut fd, &file, start, end)?;
         }
-        if provisioning == Provisioning::LazyThick {
-            self.fill_to_be_zeroed(&mut fd, length.div_ceil(MIB))?;
+        if provisioning.is_lazy() {
+            self.fill_to_be_zeroed(&mut fd, blocks)?;
         }
         fd.write(&self.image)?;
         Ok(length)
+    }
+
+    /// Makes a thin disk of `length` bytes without any block; [`Volume::write`] gives it some.
+    pub fn add_empty_disk(&mut self, path: &str, length: u64) -> Result<(), FormatError> {
+        self.new_disk(path, length)?.write(&self.image)
+    }
+
+    fn new_disk(&mut self, path: &str, length: u64) -> Result<Descriptor, FormatError> {
+        self.create(path, FileType::Regular, self.block_zla(length), length, DISK_MODE)
     }
 
     /// Writes into a file, which keeps its length; holes in the way get blocks. The image has
@@ -84,7 +112,7 @@ impl Volume {
         let mut ranges: Vec<AllocatedRange> = Vec::new();
         for block in 0..fd.length().div_ceil(fd.block_size()) {
             let leaf = self.leaf(&fd, block)?;
-            if leaf == 0 || address::is_to_be_zeroed(leaf) {
+            if leaf == 0 || self.image.version.is_to_be_zeroed(leaf) {
                 continue;
             }
             let offset = block * fd.block_size();
@@ -109,7 +137,7 @@ impl Volume {
             let at = offset + done as u64;
             let part = index(size - at % size).min(bytes.len() - done);
             let leaf = self.block_for_data(fd, at / size)?;
-            let target = self.locate_leaf(leaf)? + at % size;
+            let target = self.locate_leaf(leaf, at / size)? + at % size;
             self.image.write(target, &bytes[done..done + part])?;
             done += part;
         }
@@ -125,11 +153,12 @@ impl Volume {
             self.set_leaf(fd, block, fresh)?;
             return Ok(fresh);
         }
-        if !address::is_to_be_zeroed(leaf) {
+        let version = self.image.version;
+        if !version.is_to_be_zeroed(leaf) {
             return Ok(leaf);
         }
-        let cleared = address::without_to_be_zeroed(leaf);
-        self.image.write(self.locate_leaf(cleared)?, &vec![0; index(MIB)])?;
+        let cleared = version.without_to_be_zeroed(leaf);
+        self.image.write(self.locate_leaf(cleared, block)?, &vec![0; index(MIB)])?;
         self.replace_leaf(fd, block, cleared)?;
         fd.count_to_be_zeroed(-1);
         Ok(cleared)
@@ -140,11 +169,46 @@ impl Volume {
         for block in 0..blocks {
             if self.leaf(fd, block)? == 0 {
                 let fresh = self.new_leaf(fd.zla())?;
-                let mut stale = vec![0; 4096];
-                put(&mut stale, 0, b"stale bytes of a deleted file");
-                self.image.write(self.locate_leaf(fresh)?, &stale)?;
-                self.set_leaf(fd, block, address::to_be_zeroed(fresh))?;
-                fd.count_to_be_zeroed(1);
+                self.set_to_be_zeroed(fd, block, fresh)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a hole the block `fresh`, which holds somebody's old bytes and is to be zeroed.
+    fn set_to_be_zeroed(
+        &mut self,
+        fd: &mut Descriptor,
+        block: u64,
+        fresh: u64,
+    ) -> Result<(), FormatError> {
+        let mut stale = vec![0; 4096];
+        put(&mut stale, 0, b"stale bytes of a deleted file");
+        self.image.write(self.locate_leaf(fresh, block)?, &stale)?;
+        self.set_leaf(fd, block, self.image.version.to_be_zeroed(fresh))?;
+        fd.count_to_be_zeroed(1);
+        Ok(())
+    }
+
+    /// Gives whole parts of 512 MiB a large block each: 512 pointers with its one address.
+    fn fill_with_large_blocks(
+        &mut self,
+        fd: &mut Descriptor,
+        blocks: u64,
+        lazy: bool,
+    ) -> Result<(), FormatError> {
+        if self.image.version == Version::Vmfs5 {
+            return Err(FormatError::Spec("VMFS-5 has no large blocks".into()));
+        }
+        for part in 0..blocks / SFB_PER_CLUSTER {
+            let fresh = self.new_large_block()?;
+            fd.count_large_block();
+            for block in part * SFB_PER_CLUSTER..(part + 1) * SFB_PER_CLUSTER {
+                if lazy {
+                    self.set_to_be_zeroed(fd, block, fresh)?;
+                } else {
+                    self.set_leaf(fd, block, fresh)?;
+                }
             }
         }
         Ok(())

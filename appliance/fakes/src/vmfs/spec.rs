@@ -1,18 +1,29 @@
 //! What a volume is to be. Also a part of the JSON that `vmfs-tool create` reads.
 
 use super::error::FormatError;
+use super::version::Version;
 use super::volume::Volume;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-/// A volume on one LUN. Two equal specifications give two equal images.
+/// LUNs of a volume: the names of as many fit the LVM's table.
+const LUNS_MAX: usize = 32;
+
+/// A volume on one LUN or several. Two equal specifications give two equal sets of images.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VolumeSpec {
-    /// Bytes of the whole LUN, partition tables included; at least 640 MiB, a multiple of 512.
+    /// Bytes of each whole LUN, partition tables included; at least 640 MiB, a multiple of 512.
     pub size: u64,
+    /// VMFS-5 or VMFS-6.
+    #[serde(default)]
+    pub version: Version,
+    /// VMFS-L, which hosts use for themselves.
+    #[serde(default)]
+    pub local: bool,
     /// Name of the datastore, up to 127 bytes.
     pub label: String,
-    /// The LUN's name (`naa.` and 32 hex digits), recorded in the LVM header as ESXi does.
+    /// The first LUN's name (`naa.` and 32 hex digits), recorded in the LVM header as ESXi does;
+    /// the last digits of the others count on from it.
     #[serde(default = "default_naa")]
     pub naa: model::NaaName,
     /// All identities (file system, LVM, hosts) come from this number.
@@ -24,11 +35,12 @@ pub struct VolumeSpec {
     /// How blocks of files follow one another.
     #[serde(default)]
     pub layout: Layout,
-    /// Room for files and folders, in steps of 2048 (1 to 8).
+    /// Room for files and folders, in steps of 2048 (12,800 on VMFS-5), 1 to 8.
     #[serde(default = "one")]
     pub fd_groups: u32,
     /// Room for sub-blocks (small files, folders, pointer blocks), in steps of 2048 (1 to 8).
-    /// Each step takes 128 MiB of the volume.
+    /// Each step takes 128 MiB of the volume. On VMFS-5: 4096 sub-blocks and 1024 pointer blocks
+    /// in 36 MiB.
     #[serde(default = "one")]
     pub sb_groups: u32,
 }
@@ -50,6 +62,8 @@ impl VolumeSpec {
     pub fn new(size: u64, label: &str) -> Self {
         Self {
             size,
+            version: Version::default(),
+            local: false,
             label: label.into(),
             naa: default_naa(),
             uuid_seed: 0,
@@ -62,8 +76,16 @@ impl VolumeSpec {
 
     /// Writes an empty volume to `image`, a new or emptied sparse file, and opens it.
     pub fn create(&self, image: &Path) -> Result<Volume, FormatError> {
+        self.create_on(&[image])
+    }
+
+    /// Writes an empty volume that spans several LUNs of equal size, in this order.
+    pub fn create_on(&self, images: &[&Path]) -> Result<Volume, FormatError> {
         self.check()?;
-        Volume::format(self, image)
+        if !(1..=LUNS_MAX).contains(&images.len()) {
+            return Err(FormatError::Spec("a volume has 1 to 32 LUNs".into()));
+        }
+        Volume::format(self, images)
     }
 
     fn check(&self) -> Result<(), FormatError> {

@@ -1,34 +1,31 @@
 //! A new, empty volume: header, heartbeats, system files, root directory.
 //!
-//! Blocks are given out in the order in which ESXi does it: heartbeats and header (0 to 6),
-//! first block of `.fdc.sf` (7), root directory (8), `.fbb.sf`, the rest of `.fdc.sf`,
-//! `.pbc.sf`, `.sbc.sf`, `.pb2.sf`, `.sdd.sf`, `.jbc.sf`, `.unmap.sf`.
+//! Blocks are given out in the order in which ESXi does it: heartbeats and header, first block
+//! of `.fdc.sf`, root directory, `.fbb.sf`, the rest of `.fdc.sf`, `.pbc.sf`, `.sbc.sf`,
+//! `.pb2.sf`, `.sdd.sf`; on VMFS-6 then `.jbc.sf` and `.unmap.sf`.
 
-use super::address::{self, SFB_PER_CLUSTER};
-use super::bytes::{MD, MIB, get32, get64, index, low32, put, put16, put32};
-use super::descriptor::{Descriptor, FD_BYTES, FileType, NewFile, SLOTS, Zla};
+use super::bytes::{KIB, MIB, index, low32};
+use super::cluster::{GROUP_OFFSET, Kind, lock_block};
+use super::descriptor::{Descriptor, FileType, NewFile, Zla};
 use super::device::{Identity, Image};
 use super::directory::{Directory, Target};
 use super::error::FormatError;
+use super::fbb;
 use super::header;
-use super::resource::{
-    CLUSTER_HEADER, FDC, GROUP_OFFSET, JBC, Kind, PARENT_GROUP, PB2C, Resources, SBC,
-    SFB_CLUSTERS_PER_PARENT, SFBC, Stamp, cluster_metadata, lock_block,
-};
+use super::pools::Pools;
+use super::resource::{Resources, Stamp};
 use super::spec::VolumeSpec;
+use super::version::{self, POINTER_BLOCK, POINTER_BLOCK_2, Version};
 
-/// Volume offset of the first descriptor: after block 7's file header and cluster headers.
-pub(super) const FIRST_FD_AT: u64 = 0x72_0000;
 /// Descriptor of the root directory.
 pub(super) const ROOT: u32 = 4;
 /// Descriptors below this one are kept for system files.
-const FIRST_USER_FD: u64 = 16;
-/// File blocks per large block.
-const SFB_PER_LFB: u64 = 512;
-const LFB_PER_CLUSTER: u64 = 16;
+pub(super) const FIRST_USER_FD: u64 = 16;
 const UNMAP_RESOURCES: u64 = 1024;
+/// Journals in the one group of `.jbc.sf`.
+const JOURNALS: u64 = 32;
 
-/// System files in the order of their descriptors, 1 on.
+/// System files in the order of their descriptors, 1 on. VMFS-5 has the first seven.
 const NAMES: [&str; 9] = [
     ".fbb.sf",
     ".fdc.sf",
@@ -41,40 +38,24 @@ const NAMES: [&str; 9] = [
     ".unmap.sf",
 ];
 /// Indices in [`NAMES`] that the layout names.
-const FBB: usize = 0;
-const FD: usize = 1;
-const PBC: usize = 2;
-const SB: usize = 3;
+pub(super) const FBB: usize = 0;
+pub(super) const FD: usize = 1;
+pub(super) const PBC: usize = 2;
+pub(super) const SB: usize = 3;
 const VH: usize = 4;
-const PB2: usize = 5;
+pub(super) const PB2: usize = 5;
 const SDD: usize = 6;
 const JB: usize = 7;
 const UNMAP: usize = 8;
 
-/// The resource files of a volume.
-pub(super) struct Pools {
-    pub(super) fds: Resources,
-    pub(super) sub_blocks: Resources,
-    pub(super) pb2: Resources,
-    pub(super) file_blocks: Resources,
-}
-
-impl Pools {
-    /// Writes what changed.
-    pub(super) fn flush(&mut self, image: &Image) -> Result<(), FormatError> {
-        for pool in [&mut self.fds, &mut self.sub_blocks, &mut self.pb2, &mut self.file_blocks] {
-            pool.flush(image)?;
-        }
-        Ok(())
-    }
-}
-
 /// Length and blocks (block numbers of the volume) of every system file, in the order of names.
-struct Plan {
+struct Plan<'a> {
+    spec: &'a VolumeSpec,
     files: Vec<(u64, Vec<u64>)>,
     /// First block that no system file uses.
     end: u64,
-    sfb_count: u64,
+    /// File blocks of the volume.
+    block_count: u64,
 }
 
 /// Writes everything that an empty volume holds.
@@ -84,140 +65,141 @@ pub(super) fn format(
     identity: &Identity,
 ) -> Result<Pools, FormatError> {
     let plan = Plan::new(spec, image.volume_bytes / MIB)?;
-    let mut pools = plan.pools(spec);
-    let mut journals = Resources::new(JBC, 32, plan.offsets(JB));
-    for pool in [
-        &mut pools.fds,
-        &mut pools.sub_blocks,
-        &mut pools.pb2,
-        &mut pools.file_blocks,
-        &mut journals,
-    ] {
-        pool.format()?;
-    }
     let stamp = Stamp { time: spec.time, mac: identity.mac };
+    let mut pools = plan.pools();
+    pools.format(image)?;
     for block in 0..plan.end {
         pools.file_blocks.take(image, block, stamp)?;
     }
-    journals.take(image, 0, stamp)?;
-    journals.flush(image)?;
-    plan.write_headers(image, spec)?;
-    plan.write_descriptors(image, spec, &mut pools, stamp)?;
+    plan.write_headers(image)?;
+    plan.write_descriptors(image, &mut pools, stamp)?;
     write_root(image, spec)?;
-    let journal = (address::jb(0, 0), journals.locate(0, 0)?);
-    image.write(header::HEARTBEATS_AT, &header::heartbeats(identity, journal))?;
-    let fd = |number: usize| FIRST_FD_AT + (number as u64 + 1) * FD_BYTES;
-    image.write(header::HEADER_AT, &header::header(spec, identity, fd(PB2), fd(SDD)))?;
+    let journal = plan.journal(image, &mut pools, stamp)?;
+    let slots = header::heartbeats(spec.version, identity, journal);
+    image.write(header::HEARTBEATS_AT, &slots)?;
+    let (pb2, sdd) = (system_fd_at(spec.version, PB2), system_fd_at(spec.version, SDD));
+    image.write(header::HEADER_AT, &header::header(spec, identity, pb2, sdd))?;
     pools.flush(image)?;
     Ok(pools)
 }
 
-impl Plan {
-    fn new(spec: &VolumeSpec, sfb_count: u64) -> Result<Self, FormatError> {
-        let lengths = [
-            fbb_length(sfb_count.div_ceil(SFB_PER_CLUSTER)),
-            FDC.file_length(u64::from(spec.fd_groups)),
-            GROUP_OFFSET,
-            SBC.file_length(u64::from(spec.sb_groups)),
-            7 * MIB,
-            PB2C.file_length(1),
-            GROUP_OFFSET + MD,
-            JBC.file_length(1),
-            GROUP_OFFSET + UNMAP_RESOURCES * MD,
-        ];
+/// Volume offset of the descriptor of a system file.
+pub(super) fn system_fd_at(version: Version, file: usize) -> u64 {
+    version.first_fd() + (file as u64 + 1) * version.fd_bytes()
+}
+
+impl<'a> Plan<'a> {
+    fn new(spec: &'a VolumeSpec, block_count: u64) -> Result<Self, FormatError> {
+        let version = spec.version;
+        let lengths = lengths(spec, block_count);
         let blocks = |file: usize| lengths[file].div_ceil(MIB);
-        let mut next = 9; // 0-6 heartbeats, 7 first of .fdc.sf, 8 root directory
+        let first = version.first_block();
         let mut files: Vec<(u64, Vec<u64>)> = lengths.iter().map(|&n| (n, Vec::new())).collect();
-        files[VH].1.extend(0..7);
-        files[FD].1.push(7);
+        files[VH].1.extend(0..first);
+        files[FD].1.push(first);
+        let mut next = first + 2; // the root directory lies between
         for file in [FBB, FD, PBC, SB, PB2, SDD, JB, UNMAP] {
+            if file >= files.len() {
+                break;
+            }
             let wanted = blocks(file) - files[file].1.len() as u64;
             files[file].1.extend(next..next + wanted);
             next += wanted;
         }
-        if next >= sfb_count {
+        if next >= block_count {
             return Err(FormatError::Spec("the system files alone fill the volume".into()));
         }
-        Ok(Self { files, end: next, sfb_count })
+        Ok(Self { spec, files, end: next, block_count })
     }
 
     fn offsets(&self, file: usize) -> Vec<u64> {
         self.files[file].1.iter().map(|block| block * MIB).collect()
     }
 
-    fn pools(&self, spec: &VolumeSpec) -> Pools {
-        let pool = |kind: Kind, groups: u32, file| {
-            let count = kind.per_cluster * kind.per_group * u64::from(groups);
-            Resources::new(kind, count, self.offsets(file))
+    fn pools(&self) -> Pools {
+        let pool = |(file, kind, groups): (usize, Kind, u64)| {
+            Resources::new(kind, kind.resources(groups), self.offsets(file))
         };
+        let [fds, sub_blocks, pointer_blocks, pb2] = filed(self.spec);
+        let kind = Kind::file_blocks(self.spec.version);
         Pools {
-            fds: pool(FDC, spec.fd_groups, FD),
-            sub_blocks: pool(SBC, spec.sb_groups, SB),
-            pb2: pool(PB2C, 1, PB2),
-            file_blocks: Resources::new(SFBC, self.sfb_count, self.offsets(FBB)),
+            fds: pool(fds),
+            sub_blocks: pool(sub_blocks),
+            pointer_blocks: pool(pointer_blocks),
+            pb2: pool(pb2),
+            file_blocks: Resources::new(kind, self.block_count, self.offsets(FBB)),
         }
     }
 
-    /// The file headers, and the large-block clusters of `.fbb.sf`.
-    fn write_headers(&self, image: &Image, spec: &VolumeSpec) -> Result<(), FormatError> {
-        for (file, kind, groups) in
-            [(FD, FDC, spec.fd_groups), (SB, SBC, spec.sb_groups), (PB2, PB2C, 1), (JB, JBC, 1)]
-        {
-            let resources = kind.per_cluster * kind.per_group * u64::from(groups);
-            let header = kind.file_header(resources, u64::from(groups));
+    fn write_headers(&self, image: &Image) -> Result<(), FormatError> {
+        for (file, kind, groups) in filed(self.spec) {
+            let header = kind.file_header(kind.resources(groups), groups);
             image.write(self.files[file].1[0] * MIB, &header)?;
         }
-        let pbc = Kind { per_cluster: 0, ..SBC };
-        let mut header = pbc.file_header(0, 0);
-        image.write(self.files[PBC].1[0] * MIB, &header)?;
-        header = Kind { per_group: 0, size: MD, flags: 0, ..pbc }.file_header(UNMAP_RESOURCES, 0);
-        image.write(self.files[UNMAP].1[0] * MIB, &header)?;
-        self.write_unmap(image)?;
-        self.write_fbb(image)
+        let blocks = &self.files[FBB].1;
+        match self.spec.version {
+            Version::Vmfs5 => {
+                let kind = Kind::file_blocks(Version::Vmfs5);
+                let groups = self.block_count.div_ceil(kind.resources(1));
+                image.write(blocks[0] * MIB, &kind.file_header(self.block_count, groups))
+            }
+            Version::Vmfs6 => {
+                self.write_unmap(image)?;
+                fbb::write(image, self.block_count, |offset| {
+                    blocks[index(offset / MIB)] * MIB + offset % MIB
+                })
+            }
+        }
     }
 
     fn write_unmap(&self, image: &Image) -> Result<(), FormatError> {
-        let first = self.files[UNMAP].1[0] * MIB + GROUP_OFFSET;
+        let version = self.spec.version;
+        let first = self.files[UNMAP].1[0] * MIB;
+        let kind = Kind::pointer_blocks(version);
+        let kind = Kind { per_group: 0, size: version.metadata(), flags: 0, ..kind };
+        image.write(first, &kind.file_header(UNMAP_RESOURCES, 0))?;
         for number in 0..UNMAP_RESOURCES {
-            let at = first + number * MD;
-            image.write(at, &lock_block(0x10C0_0009, at))?;
+            let at = first + GROUP_OFFSET + number * version.metadata();
+            image.write(at, &lock_block(version, 0x10C0_0009, at))?;
         }
         Ok(())
     }
 
-    fn write_fbb(&self, image: &Image) -> Result<(), FormatError> {
-        let sfb_clusters = self.sfb_count.div_ceil(SFB_PER_CLUSTER);
-        let lfbs = self.sfb_count.div_ceil(SFB_PER_LFB);
-        let parents = sfb_clusters.div_ceil(SFB_CLUSTERS_PER_PARENT);
-        let blocks = &self.files[FBB].1;
-        let at = |offset: u64| blocks[index(offset / MIB)] * MIB + offset % MIB;
-        image.write(at(0), &fbb_parent_header(lfbs, parents))?;
-        image.write(at(0x1000), &fbb_child_header(self.sfb_count, sfb_clusters))?;
-        for cluster in 0..lfbs.div_ceil(LFB_PER_CLUSTER) {
-            let offset =
-                at(GROUP_OFFSET + cluster / 8 * PARENT_GROUP + cluster % 8 * CLUSTER_HEADER);
-            let total = LFB_PER_CLUSTER.min(lfbs - cluster * LFB_PER_CLUSTER);
-            image.write(offset, &lock_block(0x10C0_0008, offset))?;
-            image.write(offset + MD, &split_lfbs(cluster, total))?;
+    /// The journal of the host that has the volume mounted: address and place. On VMFS-5 it is a
+    /// file block that no file has.
+    fn journal(
+        &self,
+        image: &Image,
+        pools: &mut Pools,
+        stamp: Stamp,
+    ) -> Result<(u32, u64), FormatError> {
+        if self.spec.version == Version::Vmfs5 {
+            pools.file_blocks.take(image, self.end, stamp)?;
+            return Ok((low32(Version::Vmfs5.file_block(self.end)), self.end * MIB));
         }
-        Ok(())
+        let kind = Kind::journals(Version::Vmfs6);
+        let mut journals = Resources::new(kind, JOURNALS, self.offsets(JB));
+        image.write(self.files[JB].1[0] * MIB, &kind.file_header(JOURNALS, 1))?;
+        journals.format(image)?;
+        journals.take(image, 0, stamp)?;
+        journals.flush(image)?;
+        Ok((version::jb(0, 0), journals.locate(0, 0)?))
     }
 
     fn write_descriptors(
         &self,
         image: &Image,
-        spec: &VolumeSpec,
         pools: &mut Pools,
         stamp: Stamp,
     ) -> Result<(), FormatError> {
+        let version = self.spec.version;
         for (number, (length, blocks)) in self.files.iter().enumerate() {
-            let mut fd = system_descriptor(number, *length, spec.time);
-            if number == SB {
-                write_pb2(image, pools, &mut fd, blocks, stamp)?;
+            let mut fd = self.descriptor(number, *length, blocks.len() as u64);
+            let pointers: Vec<u64> = blocks.iter().map(|n| version.file_block(*n)).collect();
+            if fd.zla() == Zla::FileBlocks {
+                (0..).zip(&pointers).for_each(|(slot, address)| fd.set_slot(slot, *address));
             } else {
-                for (slot, block) in blocks.iter().enumerate() {
-                    fd.set_slot(slot as u64, address::sfb(*block));
-                }
+                write_pointers(image, pools, &mut fd, &pointers, stamp)?;
             }
             blocks.iter().for_each(|_| fd.count_leaf(None));
             pools.fds.take(image, number as u64 + 1, stamp)?;
@@ -225,62 +207,118 @@ impl Plan {
         }
         pools.fds.take(image, 0, stamp)?;
         pools.fds.seek(FIRST_USER_FD);
-        let target = Target { kind: 5, fd: address::fd(0, SDD as u64 + 1), generation: 1 };
+        let target = Target { kind: 5, fd: version::fd(0, SDD as u64 + 1), generation: 1 };
         let parent = Target { kind: 2, fd: ROOT, generation: 1 };
-        image.write(self.files[SDD].1[0] * MIB, &Directory::new(target, parent, false).bytes())
+        let directory = Directory::new(version, target, parent, false);
+        image.write(self.files[SDD].1[0] * MIB, &directory.bytes())
+    }
+
+    /// Blocks that do not fit the descriptor are found through pointer blocks; those of the
+    /// `.sbc.sf` of VMFS-6 always are.
+    fn descriptor(&self, number: usize, length: u64, blocks: u64) -> Descriptor {
+        let version = self.spec.version;
+        let zla = match version {
+            Version::Vmfs6 if number == SB || blocks > version.slots() => Zla::Pb2,
+            Version::Vmfs5 if blocks > version.slots() => Zla::Pointers,
+            _ => Zla::FileBlocks,
+        };
+        let mode = if number == SDD { 0o40700 } else { 0o400 };
+        let file = NewFile {
+            address: version::fd(0, number as u64 + 1),
+            generation: 1,
+            kind: FileType::System,
+            zla,
+            length,
+            mode,
+            parent: 0,
+            time: self.spec.time,
+        };
+        let mut fd = Descriptor::new(version, system_fd_at(version, number), &file);
+        if number == SDD {
+            fd.add_link();
+        }
+        fd
     }
 }
 
-fn system_descriptor(number: usize, length: u64, time: u32) -> Descriptor {
-    let index = number as u64 + 1;
-    let zla = if number == SB { Zla::Pb2 } else { Zla::FileBlocks };
-    let mode = if number == SDD { 0o40700 } else { 0o400 };
-    let file = NewFile {
-        address: address::fd(0, index),
-        generation: 1,
-        kind: FileType::System,
-        zla,
-        length,
-        mode,
-        parent: 0,
-        time,
+/// The files that hold their resources themselves, and their number of groups.
+fn filed(spec: &VolumeSpec) -> [(usize, Kind, u64); 4] {
+    let version = spec.version;
+    let pointer_groups = match version {
+        Version::Vmfs5 => spec.sb_groups,
+        Version::Vmfs6 => 0,
     };
-    let mut fd = Descriptor::new(FIRST_FD_AT + index * FD_BYTES, &file);
-    if number == SDD {
-        fd.add_link();
-    }
-    fd
+    [
+        (FD, Kind::descriptors(version), spec.fd_groups.into()),
+        (SB, Kind::sub_blocks(version), spec.sb_groups.into()),
+        (PBC, Kind::pointer_blocks(version), pointer_groups.into()),
+        (PB2, Kind::pb2(version), 1),
+    ]
 }
 
-/// `.sbc.sf` finds its blocks through one block of `.pb2.sf`.
-fn write_pb2(
+/// Lengths of the system files, in the order of [`NAMES`].
+fn lengths(spec: &VolumeSpec, block_count: u64) -> Vec<u64> {
+    let version = spec.version;
+    let [fds, sub_blocks, pointer_blocks, pb2] =
+        filed(spec).map(|(_, kind, groups)| kind.file_length(groups));
+    let file_blocks = Kind::file_blocks(version);
+    let clusters = block_count.div_ceil(file_blocks.per_cluster);
+    let fbb = match version {
+        Version::Vmfs5 => file_blocks.file_length(clusters.div_ceil(file_blocks.per_group)),
+        Version::Vmfs6 => fbb::length(clusters),
+    };
+    let vh = version.first_block() * MIB;
+    let mut lengths = vec![fbb, fds, pointer_blocks, sub_blocks, vh, pb2];
+    match version {
+        Version::Vmfs5 => lengths.push(280), // `.` and `..`
+        Version::Vmfs6 => lengths.extend([
+            GROUP_OFFSET + 4 * KIB,
+            Kind::journals(version).file_length(1),
+            GROUP_OFFSET + UNMAP_RESOURCES * version.metadata(),
+        ]),
+    }
+    lengths
+}
+
+/// Pointer blocks of a system file: of `.pb2.sf`, or on VMFS-5 of `.pbc.sf`.
+fn write_pointers(
     image: &Image,
     pools: &mut Pools,
     fd: &mut Descriptor,
-    blocks: &[u64],
+    pointers: &[u64],
     stamp: Stamp,
 ) -> Result<(), FormatError> {
-    let mut pointers = vec![0; 0x1_0000];
-    for (slot, block) in blocks.iter().enumerate() {
-        put(&mut pointers, slot * 8, &address::sfb(*block).to_le_bytes());
+    let version = image.version;
+    let (pool, kind) = match version {
+        Version::Vmfs5 => (&mut pools.pointer_blocks, POINTER_BLOCK),
+        Version::Vmfs6 => (&mut pools.pb2, POINTER_BLOCK_2),
+    };
+    for (slot, part) in (0..).zip(pointers.chunks(index(version.pointers()))) {
+        let mut bytes = vec![0; index(version.pointer_block_bytes())];
+        (0..).zip(part).for_each(|(word, address)| {
+            version.set_pointer(&mut bytes, word, *address);
+        });
+        let taken = pool.allocate(image, stamp)?;
+        image.write(pool.locate(taken.cluster, taken.index)?, &bytes)?;
+        fd.set_slot(slot, version.resource(kind, taken.cluster, taken.index));
+        fd.count_pointer_block();
     }
-    let taken = pools.pb2.allocate(image, stamp)?;
-    image.write(pools.pb2.locate(taken.cluster, taken.index)?, &pointers)?;
-    fd.set_slot(0, address::sub_block(address::PB2, taken.cluster, taken.index));
-    fd.count_pointer_block();
     Ok(())
 }
 
 fn write_root(image: &Image, spec: &VolumeSpec) -> Result<(), FormatError> {
+    let version = spec.version;
     let own = Target { kind: 2, fd: ROOT, generation: 1 };
-    let mut root = Directory::new(own, own, true);
-    for (number, name) in NAMES.iter().enumerate() {
-        let fd = address::fd(0, number as u64 + 1);
+    let mut root = Directory::new(version, own, own, true);
+    let names = if version == Version::Vmfs5 { &NAMES[..JB] } else { &NAMES[..] };
+    for (number, name) in names.iter().enumerate() {
+        let fd = version::fd(0, number as u64 + 1);
         root.insert_system(number, name, Target { kind: 5, fd, generation: 1 });
     }
     let bytes = root.bytes();
     let mut fd = Descriptor::new(
-        FIRST_FD_AT,
+        version,
+        version.first_fd(),
         &NewFile {
             address: ROOT,
             generation: 1,
@@ -294,78 +332,9 @@ fn write_root(image: &Image, spec: &VolumeSpec) -> Result<(), FormatError> {
     );
     fd.add_link(); // its own `.`
     fd.add_link(); // .sdd.sf
-    fd.set_slot(0, address::sfb(8));
+    let block = version.first_block() + 1;
+    fd.set_slot(0, version.file_block(block));
     fd.count_leaf(None);
-    image.write(8 * MIB, &bytes)?;
+    image.write(block * MIB, &bytes)?;
     fd.write(image)
-}
-
-fn fbb_length(sfb_clusters: u64) -> u64 {
-    let last = sfb_clusters - 1;
-    let parent = last / SFB_CLUSTERS_PER_PARENT;
-    let in_parent = last % SFB_CLUSTERS_PER_PARENT + 1;
-    2 * GROUP_OFFSET + parent * PARENT_GROUP + in_parent * CLUSTER_HEADER
-}
-
-fn fbb_parent_header(lfbs: u64, parents: u64) -> Vec<u8> {
-    let kind = Kind { per_cluster: LFB_PER_CLUSTER, flags: 0x35, ..SFBC };
-    let mut bytes = kind.file_header(lfbs, parents);
-    put32(&mut bytes, 0x0C, 0x2000);
-    put32(&mut bytes, 0x10, low32(PARENT_GROUP));
-    put16(&mut bytes, 0x2C, 0x348);
-    put16(&mut bytes, 0x2E, 0x34);
-    put32(&mut bytes, 0x30, 3);
-    put32(&mut bytes, 0x34, 0x1000);
-    bytes
-}
-
-fn fbb_child_header(sfbs: u64, clusters: u64) -> Vec<u8> {
-    let mut bytes = SFBC.file_header(sfbs, clusters.div_ceil(SFB_CLUSTERS_PER_PARENT));
-    put16(&mut bytes, 0x2C, 0xD8);
-    put32(&mut bytes, 0x30, 2);
-    put32(&mut bytes, 0x38, low32(LFB_PER_CLUSTER));
-    put32(&mut bytes, 0x3C, 8);
-    put32(&mut bytes, 0x40, low32(PARENT_GROUP));
-    put32(&mut bytes, 0x54, low32(clusters));
-    bytes
-}
-
-/// A cluster of large blocks that are all split into file blocks: the value 4 in 3 bits each.
-fn split_lfbs(cluster: u64, total: u64) -> Vec<u8> {
-    let mut bytes = cluster_metadata(cluster, total);
-    put16(&mut bytes, 0x22, 0);
-    let bitmap = (0..total).fold(get64(&bytes, 0x80), |map, lfb| map | 4 << (lfb * 3));
-    put(&mut bytes, 0x80, &bitmap.to_le_bytes());
-    bytes
-}
-
-/// Finds the resource files of a volume made by [`format`].
-pub(super) fn open(image: &Image) -> Result<Pools, FormatError> {
-    let fd = |file: usize| Descriptor::read(image, FIRST_FD_AT + (file as u64 + 1) * FD_BYTES);
-    let direct = |file: usize| -> Result<Vec<u64>, FormatError> {
-        let fd = fd(file)?;
-        let slots = (0..SLOTS).map(|slot| fd.slot(slot)).take_while(|slot| *slot != 0);
-        Ok(slots.map(|slot| address::sfb_block(slot) * MIB).collect())
-    };
-    let pool = |kind: Kind, blocks: Vec<u64>, header_at: u64| -> Result<_, FormatError> {
-        let first = *blocks.first().ok_or(FormatError::Full(kind.name))?;
-        let header = image.read(first + header_at, 64)?;
-        Ok(Resources::new(kind, u64::from(get32(&header, 0x14)), blocks))
-    };
-    let pb2 = pool(PB2C, direct(PB2)?, 0)?;
-    let (cluster, member) = address::sub_block_parts(fd(SB)?.slot(0));
-    let pointers = image.read(pb2.locate(cluster, member)?, 0x1_0000)?;
-    let sub_blocks = (0..pointers.len() / 8)
-        .map(|word| get64(&pointers, word * 8))
-        .take_while(|word| *word != 0)
-        .map(|word| address::sfb_block(word) * MIB)
-        .collect();
-    let mut fds = pool(FDC, direct(FD)?, 0)?;
-    fds.seek(FIRST_USER_FD);
-    Ok(Pools {
-        fds,
-        sub_blocks: pool(SBC, sub_blocks, 0)?,
-        pb2,
-        file_blocks: pool(SFBC, direct(FBB)?, 0x1000)?,
-    })
 }

@@ -1,22 +1,21 @@
 //! The public face: a volume that files, folders and disks are added to.
 
-use super::address;
 use super::blocks::PointerCache;
 use super::bytes::{MIB, Random, get32, index, put, uuid_text};
-use super::descriptor::{Descriptor, FileType, NewFile, RESIDENT_BYTES, Zla};
+use super::descriptor::{Descriptor, FileType, NewFile, Zla};
 use super::device::{Identity, Image};
 use super::directory::{Directory, Target};
 use super::error::FormatError;
 use super::header;
+use super::pools::{self, Pools};
 use super::resource::Stamp;
 use super::spec::{Layout, VolumeSpec};
-use super::system::{self, Pools, ROOT};
+use super::system::{self, ROOT};
+use super::version::{self, Version};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Largest file that takes a sub-block.
-const SUB_BLOCK_BYTES: u64 = 0x1_0000;
 /// Longest file name; ESXi itself stops here.
 const NAME_BYTES_MAX: usize = 127;
 
@@ -74,10 +73,10 @@ pub struct VolumeFacts {
 }
 
 impl Volume {
-    pub(super) fn format(spec: &VolumeSpec, path: &Path) -> Result<Self, FormatError> {
+    pub(super) fn format(spec: &VolumeSpec, paths: &[&Path]) -> Result<Self, FormatError> {
         let mut random = Random::new(spec.uuid_seed);
         let identity = Identity::new(spec.time, &mut random);
-        let image = Image::create(spec, &identity, &mut random, path)?;
+        let image = Image::create(spec, &identity, &mut random, paths)?;
         let pools = system::format(&image, spec, &identity)?;
         Ok(Self {
             image,
@@ -93,17 +92,22 @@ impl Volume {
 
     /// Opens a volume that a [`VolumeSpec`] made. New blocks are the first free ones.
     pub fn open(path: &Path) -> Result<Self, FormatError> {
-        let image = Image::open(path)?;
+        Self::open_on(&[path])
+    }
+
+    /// Opens a volume that spans several LUNs, in any order.
+    pub fn open_on(paths: &[&Path]) -> Result<Self, FormatError> {
+        let image = Image::open(paths)?;
         let header = image.read(header::HEADER_AT, 512)?;
-        if get32(&header, 0) != header::MAGIC || get32(&header, 4) != 24 {
+        if !header::is_ours(image.version, &header) {
             return Err(FormatError::NotOurs {
                 structure: "file-system header",
                 offset: header::HEADER_AT,
-                problem: "it is not that of VMFS-6",
+                problem: "it is not that of the version that the LVM is for",
             });
         }
         let label = header[0x1D..0x9D].split(|byte| *byte == 0).next().unwrap_or(&[]);
-        let pools = system::open(&image)?;
+        let pools = pools::open(&image)?;
         Ok(Self {
             pools,
             pointers: PointerCache::default(),
@@ -125,7 +129,10 @@ impl Volume {
             vmfs_uuid: uuid_text(&self.file_system),
             lvm_uuid: self.image.lvm_uuid.clone(),
             label: self.label.clone(),
-            version: "6.82",
+            version: match self.image.version {
+                Version::Vmfs5 => "5.81",
+                Version::Vmfs6 => "6.82",
+            },
             block_size: MIB,
             partition: 1,
             partition_offset: self.image.partition(),
@@ -137,12 +144,19 @@ impl Volume {
     /// Makes a folder; the folders above it must exist.
     pub fn add_dir(&mut self, path: &str) -> Result<(), FormatError> {
         let (parent, name) = self.parent_of(path)?;
-        let own = self.new_descriptor(FileType::Directory, Zla::SubBlocks, 0, 0o755, parent.fd)?;
+        // ESXi moves a folder of VMFS-5 to file blocks when it outgrows a sub-block; these begin
+        // there, because nothing is ever given back.
+        let zla = match self.image.version {
+            Version::Vmfs5 => Zla::FileBlocks,
+            Version::Vmfs6 => Zla::SubBlocks,
+        };
+        let own = self.new_descriptor(FileType::Directory, zla, 0, 0o755, parent.fd)?;
         let target = own.target(FileType::Directory);
         let mut descriptor = own.descriptor;
         descriptor.add_link();
         descriptor.write(&self.image)?;
-        self.directories.insert(target.fd, Directory::new(target, parent, false));
+        let directory = Directory::new(self.image.version, target, parent, false);
+        self.directories.insert(target.fd, directory);
         self.insert(parent.fd, name, target)?;
         let mut above = self.descriptor(parent.fd)?;
         above.add_link();
@@ -160,13 +174,23 @@ impl Volume {
 
     /// Makes a file of these bytes: in its descriptor, in a sub-block, or in file blocks.
     pub fn add_file(&mut self, path: &str, bytes: &[u8]) -> Result<(), FormatError> {
-        let length = bytes.len() as u64;
+        self.add_small(path, FileType::Regular, bytes)
+    }
+
+    /// Makes a file of this type and these bytes.
+    pub(super) fn add_small(
+        &mut self,
+        path: &str,
+        kind: FileType,
+        bytes: &[u8],
+    ) -> Result<(), FormatError> {
+        let (length, version) = (bytes.len() as u64, self.image.version);
         let zla = match length {
-            ..=RESIDENT_BYTES => Zla::Resident,
-            small if small <= SUB_BLOCK_BYTES => Zla::SubBlocks,
-            _ => Self::block_zla(length),
+            small if small <= version.resident_bytes() => Zla::Resident,
+            small if small <= version.sub_block_bytes() => Zla::SubBlocks,
+            _ => self.block_zla(length),
         };
-        let mut descriptor = self.create(path, zla, length, 0o644)?;
+        let mut descriptor = self.create(path, kind, zla, length, 0o644)?;
         if zla == Zla::Resident {
             descriptor.set_resident(0, bytes);
         } else {
@@ -191,12 +215,11 @@ impl Volume {
     }
 
     /// How the file blocks of a file of `length` bytes are found.
-    pub(super) fn block_zla(length: u64) -> Zla {
-        use super::blocks::POINTERS;
-        use super::descriptor::SLOTS;
+    pub(super) fn block_zla(&self, length: u64) -> Zla {
+        let (slots, pointers) = (self.image.version.slots(), self.image.version.pointers());
         match length.div_ceil(MIB) {
-            ..=SLOTS => Zla::FileBlocks,
-            blocks if blocks <= SLOTS * POINTERS => Zla::Pointers,
+            blocks if blocks <= slots => Zla::FileBlocks,
+            blocks if blocks <= slots * pointers => Zla::Pointers,
             _ => Zla::DoublePointers,
         }
     }
@@ -205,13 +228,14 @@ impl Volume {
     pub(super) fn create(
         &mut self,
         path: &str,
+        kind: FileType,
         zla: Zla,
         length: u64,
         mode: u32,
     ) -> Result<Descriptor, FormatError> {
         let (parent, name) = self.parent_of(path)?;
-        let own = self.new_descriptor(FileType::Regular, zla, length, mode, parent.fd)?;
-        self.insert(parent.fd, name, own.target(FileType::Regular))?;
+        let own = self.new_descriptor(kind, zla, length, mode, parent.fd)?;
+        self.insert(parent.fd, name, own.target(kind))?;
         Ok(own.descriptor)
     }
 
@@ -225,31 +249,6 @@ impl Volume {
         Ok(descriptor)
     }
 
-    /// Allocates one block (or sub-block) for a leaf of `descriptor`.
-    pub(super) fn new_leaf(&mut self, zla: Zla) -> Result<u64, FormatError> {
-        if zla == Zla::SubBlocks {
-            return self.new_sub_block();
-        }
-        if let Some(scatter) = &mut self.scatter {
-            if scatter.run == 0 {
-                scatter.run = 1 + scatter.random.below(6);
-                let count = self.pools.file_blocks.count();
-                self.pools.file_blocks.seek(scatter.random.below(count));
-            }
-            scatter.run -= 1;
-        }
-        let taken = self.pools.file_blocks.allocate(&self.image, self.stamp)?;
-        Ok(address::sfb(taken.number))
-    }
-
-    /// Volume offset of a leaf.
-    pub(super) fn locate_leaf(&self, address: u64) -> Result<u64, FormatError> {
-        if address & 7 == address::SFB {
-            return Ok(address::sfb_block(address) * MIB);
-        }
-        self.locate_sub_block(address)
-    }
-
     /// Writes the first bytes of a file, allocating what they need.
     fn put_content(&mut self, fd: &mut Descriptor, bytes: &[u8]) -> Result<(), FormatError> {
         let size = index(fd.block_size());
@@ -260,7 +259,7 @@ impl Volume {
                 leaf = self.new_leaf(fd.zla())?;
                 self.set_leaf(fd, block, leaf)?;
             }
-            self.image.write(self.locate_leaf(leaf)?, part)?;
+            self.image.write(self.locate_leaf(leaf, block)?, part)?;
         }
         Ok(())
     }
@@ -277,7 +276,7 @@ impl Volume {
     }
 
     fn descriptor(&self, address: u32) -> Result<Descriptor, FormatError> {
-        let (cluster, index) = address::fd_parts(address);
+        let (cluster, index) = version::fd_parts(address);
         Descriptor::read(&self.image, self.pools.fds.locate(cluster, index)?)
     }
 
@@ -290,12 +289,12 @@ impl Volume {
         parent: u32,
     ) -> Result<NewDescriptor, FormatError> {
         let taken = self.pools.fds.allocate(&self.image, self.stamp)?;
-        let address = address::fd(taken.cluster, taken.index);
+        let address = version::fd(taken.cluster, taken.index);
         let generation = taken.allocations;
         let time = self.stamp.time;
         let at = self.pools.fds.locate(taken.cluster, taken.index)?;
         let file = NewFile { address, generation, kind, zla, length, mode, parent, time };
-        Ok(NewDescriptor { descriptor: Descriptor::new(at, &file) })
+        Ok(NewDescriptor { descriptor: Descriptor::new(self.image.version, at, &file) })
     }
 
     fn insert(&mut self, parent: u32, name: &str, target: Target) -> Result<(), FormatError> {
@@ -334,11 +333,13 @@ impl Volume {
                 return Err(FormatError::WrongType { path: path.into(), wanted: "directory" });
             }
             let bytes = self.content(&descriptor)?;
-            let directory = Directory::parse(&bytes, fd == ROOT).ok_or(FormatError::NotOurs {
-                structure: "directory",
-                offset: 0,
-                problem: "its version is unknown",
-            })?;
+            let directory = Directory::parse(self.image.version, &bytes, fd == ROOT).ok_or(
+                FormatError::NotOurs {
+                    structure: "directory",
+                    offset: 0,
+                    problem: "its version is unknown",
+                },
+            )?;
             self.directories.insert(fd, directory);
         }
         Ok(&self.directories[&fd])
@@ -355,7 +356,8 @@ impl Volume {
             let at = block * fd.block_size();
             let length = fd.block_size().min(fd.length() - at);
             if leaf != 0 {
-                put(&mut bytes, index(at), &self.image.read(self.locate_leaf(leaf)?, length)?);
+                let part = self.image.read(self.locate_leaf(leaf, block)?, length)?;
+                put(&mut bytes, index(at), &part);
             }
         }
         Ok(bytes)

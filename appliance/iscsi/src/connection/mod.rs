@@ -192,6 +192,13 @@ impl<T> Connection<T> {
         self.receiver.buffers(&mut self.tasks)
     }
 
+    /// Bytes that are certain to come, since a PDU has begun: a driver need not look earlier. 0:
+    /// nobody knows.
+    #[must_use]
+    pub fn expected_bytes(&self) -> usize {
+        self.receiver.expected()
+    }
+
     /// `count` bytes were read into the receive buffers; 0 says that the peer closed.
     pub fn received(&mut self, count: usize, now: Time) {
         if matches!(self.phase, Phase::Closed) {
@@ -242,11 +249,13 @@ impl<T> Connection<T> {
 
     /// The socket is gone (end of stream, or an error of the socket's own).
     pub fn disconnected(&mut self) {
-        if let Phase::LoggingOut { .. } = self.phase {
+        match self.phase {
             // A target may hang up instead of answering; either way the session is over.
-            self.left();
-        } else {
-            self.close(IscsiError::Disconnected);
+            Phase::LoggingOut { .. } => self.left(),
+            Phase::Login { .. } => {
+                self.close(IscsiError::HungUp { chap: self.config.chap.is_some() });
+            }
+            Phase::Full | Phase::Closed => self.close(IscsiError::Disconnected),
         }
     }
 

@@ -107,6 +107,23 @@ impl Receiver {
         [direct, staging]
     }
 
+    /// Bytes of the PDU that has begun which are certain to come; 0 between PDUs.
+    pub(crate) fn expected(&self) -> usize {
+        match &self.state {
+            State::Header => 0,
+            State::Data { header, done, .. } => data_length(header) - done + self.trailer(header),
+            State::Trailer { header, .. } => {
+                self.trailer(header).saturating_sub(self.staged().len())
+            }
+        }
+    }
+
+    /// Bytes after the data: padding and digest.
+    fn trailer(&self, header: &Header) -> usize {
+        let length = data_length(header);
+        length.next_multiple_of(4) - length + if self.data_digest { 4 } else { 0 }
+    }
+
     /// Forgets what was being received: the commands are taken back and their buffers with them.
     pub(crate) fn reset(&mut self) {
         self.state = State::Header;

@@ -42,6 +42,8 @@ pub struct State {
     pub delta: Vec<(u64, Vec<u8>)>,
     /// Called allocated although nothing is there.
     pub lie: Option<DiskRange>,
+    /// Metadata reads after which a write of before reaches the LUN.
+    pub late: Option<(usize, u64, Vec<u8>)>,
     /// Looks at the snapshot's disks after which somebody else makes a snapshot.
     pub moves_after: Option<usize>,
     /// Number of calls so far, and the one that fails.
@@ -101,6 +103,7 @@ impl World {
             cbt_enabled: false,
             delta: Vec::new(),
             lie: None,
+            late: None,
             moves_after: None,
             calls: 0,
             fail_at: None,
@@ -156,6 +159,16 @@ impl World {
         assert_eq!(from.len(), to.len());
         state.volume.write(&path, at as u64, to.as_bytes()).unwrap();
         state.volume.flush().unwrap();
+    }
+
+    /// A guest has written, but block map and data reach the LUN only after `reads` reads of
+    /// metadata, as from a journal. The hypervisor knows of it from the start.
+    pub fn late_write(&self, offset: u64, bytes: &[u8], reads: usize) {
+        let mut state = self.state.lock().unwrap();
+        let at = usize::try_from(offset).unwrap();
+        state.truth[at..at + bytes.len()].copy_from_slice(bytes);
+        state.lie = Some(DiskRange { offset, length: bytes.len() as u64 });
+        state.late = Some((reads, offset, bytes.to_vec()));
     }
 
     pub fn uuid(&self) -> String {
@@ -225,6 +238,14 @@ impl State {
         self.changes.push((self.sequence, area));
     }
 
+    fn metadata_is_read(&mut self) {
+        let Some((reads, ..)) = self.late.as_mut() else { return };
+        *reads -= 1;
+        if let Some((_, offset, bytes)) = self.late.take_if(|(reads, ..)| *reads == 0) {
+            self.write_base(offset, &bytes);
+        }
+    }
+
     pub fn merge(&mut self) {
         for (offset, bytes) in std::mem::take(&mut self.delta) {
             self.write_base(offset, &bytes);
@@ -286,6 +307,7 @@ impl ReadAt for Lun {
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
+        self.world.state.lock().unwrap().metadata_is_read();
         let length = buffer.len() as u64;
         self.world.call("read metadata").map_err(|error| ReadError::Device {
             offset,

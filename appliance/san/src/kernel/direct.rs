@@ -81,14 +81,30 @@ fn mask(queue: &Path, block_size: u32) -> usize {
     told.filter(|mask| (mask + 1).is_power_of_two() && *mask <= 4095).unwrap_or(block)
 }
 
+/// Sets the disk `/dev/NAME` read-only, which only root may.
+pub(super) fn protect(tree: &Tree, name: &str) -> Result<(), Errno> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    set_read_only(&rustix::fs::open(tree.dev.join(name), flags, Mode::empty())?)
+}
+
+/// Nothing to do where somebody with more rights has done it.
 fn set_read_only(node: &OwnedFd) -> Result<(), Errno> {
-    // SAFETY: BLKROSET reads one `int`, BLKROGET writes one (block/ioctl.c).
-    #[expect(unsafe_code, reason = "no library has these requests")]
-    let read_only: i32 = unsafe {
+    if is_read_only(node)? {
+        return Ok(());
+    }
+    // SAFETY: BLKROSET reads one `int` (block/ioctl.c).
+    #[expect(unsafe_code, reason = "no library has this request")]
+    unsafe {
         ioctl(node, Setter::<BLKROSET, i32>::new(1))?;
-        ioctl(node, Getter::<BLKROGET, i32>::new())?
-    };
-    if read_only == 1 { Ok(()) } else { Err(Errno::PERM) }
+    }
+    if is_read_only(node)? { Ok(()) } else { Err(Errno::PERM) }
+}
+
+fn is_read_only(node: &OwnedFd) -> Result<bool, Errno> {
+    // SAFETY: BLKROGET writes one `int` (block/ioctl.c).
+    #[expect(unsafe_code, reason = "no library has this request")]
+    let read_only: i32 = unsafe { ioctl(node, Getter::<BLKROGET, i32>::new())? };
+    Ok(read_only == 1)
 }
 
 /// Asks for exclusive use, and gives it back: the kernel refuses when the disk or a partition of it

@@ -125,24 +125,22 @@ impl KernelDisk {
         self.0.logged_out()
     }
 
-    /// Sends a job on its way. The answer comes through the receiver.
-    pub(crate) fn start(&self, job: Job) -> oneshot::Receiver<Answer> {
-        let (reply, answer) = oneshot::channel();
+    /// Sends a job on its way. The answer comes to where the job says.
+    pub(crate) fn start(&self, job: Job) {
         let inner = &self.0;
         if inner.closed.load(SeqCst) {
-            refuse(job, reply, Failure::NotSent(inner.logged_out()));
+            job.refuse(inner.logged_out());
         } else if let Some(node) = inner.node() {
-            inner.send(node, job, reply);
+            inner.send(node, job);
         } else {
             let inner = Arc::clone(inner);
             tokio::spawn(async move {
                 match inner.look_again().await {
-                    Ok(node) => inner.send(node, job, reply),
-                    Err(error) => refuse(job, reply, Failure::NotSent(error)),
+                    Ok(node) => inner.send(node, job),
+                    Err(error) => job.refuse(error),
                 }
             });
         }
-        answer
     }
 
     /// Ends it after the commands in flight. The kernel keeps its device.
@@ -160,16 +158,15 @@ impl KernelDisk {
 
 impl Inner {
     /// The last look at the allow-list, then the command goes to the kernel.
-    fn send(self: &Arc<Self>, node: Arc<Node>, job: Job, reply: oneshot::Sender<Answer>) {
+    fn send(self: &Arc<Self>, node: Arc<Node>, job: Job) {
         if let Err(source) = Role::SourceDisk.check(&job.cdb) {
             let (lun, target) = (job.lun, self.place.target.clone());
-            let error = SanError::Forbidden { lun, target, source };
-            return refuse(job, reply, Failure::NotSent(error));
+            return job.refuse(SanError::Forbidden { lun, target, source });
         }
         if job.lun != self.way.lun {
-            return refuse(job, reply, Failure::NotSent(self.error(KernelError::Gone)));
+            return job.refuse(self.error(KernelError::Gone));
         }
-        let Job { lun: _, cdb, buffer, exchangeable, cells, permit } = job;
+        let Job { lun: _, cdb, buffer, exchangeable, cells, permit, reply } = job;
         let opcode = cdb.opcode();
         let until = Instant::now() + self.limits.command_timeout;
         let waiting = Waiting { reply, cells, permit, length: buffer.len(), until };
@@ -217,8 +214,7 @@ impl Inner {
         }
         let attentions = cells.attentions() + self.told.load(SeqCst);
         let mark = Mark { epoch: self.epoch.load(SeqCst), attentions };
-        // The reader may have gone away; its bytes go with it.
-        let _ = reply.send(Answer { buffer, result, mark });
+        reply.send(Answer { buffer, result, mark });
     }
 
     /// Gives up what has not been answered in time; when to look again.
@@ -344,12 +340,6 @@ async fn keep_time(inner: Weak<Inner>) {
     while let Some(next) = inner.upgrade().map(|inner| inner.expire(Instant::now())) {
         tokio::time::sleep_until(next).await;
     }
-}
-
-fn refuse(job: Job, reply: oneshot::Sender<Answer>, failure: Failure) {
-    let Job { buffer, permit, .. } = job;
-    drop(permit);
-    let _ = reply.send(Answer { buffer, result: Err(failure), mark: Mark::default() });
 }
 
 fn is_attention(outcome: &Outcome) -> bool {

@@ -6,6 +6,7 @@ use super::tree::Tree;
 use crate::counters::Cells;
 use crate::depth::Depth;
 use crate::job::{Answer, Job};
+use crate::reply::{Awaited, Replies};
 use bytes::BytesMut;
 use scsi::Cdb;
 use std::fs;
@@ -13,7 +14,6 @@ use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tempfile::TempDir;
-use tokio::sync::oneshot;
 
 pub(crate) struct Fixture {
     root: TempDir,
@@ -179,26 +179,31 @@ pub(crate) struct Client {
     disk: KernelDisk,
     pub(crate) cells: Arc<Cells>,
     depth: Arc<Depth>,
+    replies: Replies,
 }
 
 impl Client {
     pub(crate) fn new(disk: &KernelDisk) -> Self {
-        Self { disk: disk.clone(), cells: Arc::new(Cells::new()), depth: Depth::new(8) }
+        let (cells, depth) = (Arc::new(Cells::new()), Depth::new(8));
+        Self { disk: disk.clone(), cells, depth, replies: Replies::default() }
     }
 
-    pub(crate) async fn job(&self, cdb: Cdb, exchangeable: bool) -> Job {
+    pub(crate) async fn job(&self, cdb: Cdb, exchangeable: bool) -> (Job, Awaited) {
         let buffer = BytesMut::zeroed(usize::try_from(cdb.data_in()).unwrap());
         let (lun, cells, permit) =
             (self.disk.lun(), Arc::clone(&self.cells), self.depth.acquire(false).await);
-        Job { lun, cdb, buffer, exchangeable, cells, permit }
+        let (reply, awaited) = self.replies.channel();
+        (Job { lun, cdb, buffer, exchangeable, cells, permit, reply }, awaited)
     }
 
     /// As soon as fewer than eight are in flight.
-    pub(crate) async fn start(&self, cdb: Cdb, exchangeable: bool) -> oneshot::Receiver<Answer> {
-        self.disk.start(self.job(cdb, exchangeable).await)
+    pub(crate) async fn start(&self, cdb: Cdb, exchangeable: bool) -> Awaited {
+        let (job, awaited) = self.job(cdb, exchangeable).await;
+        self.disk.start(job);
+        awaited
     }
 
     pub(crate) async fn run(&self, cdb: Cdb) -> Answer {
-        self.start(cdb, false).await.await.unwrap()
+        self.start(cdb, false).await.answer().await.unwrap()
     }
 }

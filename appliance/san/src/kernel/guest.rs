@@ -19,10 +19,16 @@ const SIZE: usize = 8 << 20;
 const NOT_FOR_US: [u8; 5] = [0x35, 0x91, 0x15, 0x55, 0x1b];
 const NONE: [u8; 0] = [];
 
+/// This part runs as a user who may read the nodes and do nothing else, as the daemon does.
+const WITHOUT_RIGHTS: &str = "without_rights";
+const USER: &str = "chgrp 61001 /dev/sg*; chmod 440 /dev/sg*; setpriv --reuid 61001 --regid 61001 \
+                    --clear-groups --inh-caps=-all --bounding-set=-all --no-new-privs --";
+
 /// What runs inside, in this order.
-const PARTS: [&str; 6] = [
+const PARTS: [&str; 7] = [
     "ports_and_devices",
     "generic_nodes",
+    WITHOUT_RIGHTS,
     "a_lost_path",
     "come_and_go",
     "block_nodes",
@@ -33,6 +39,7 @@ async fn part(name: &str) {
     match name {
         "ports_and_devices" => ports_and_devices(),
         "generic_nodes" => generic_nodes().await,
+        WITHOUT_RIGHTS => without_rights().await,
         "a_lost_path" => a_lost_path().await,
         "come_and_go" => come_and_go().await,
         "block_nodes" => block_nodes().await,
@@ -70,8 +77,9 @@ fn fibre_channel_of_a_real_kernel() {
 fn inside(fc: &Fc, part: &str) {
     let program = std::env::current_exe().unwrap();
     let program = program.to_str().unwrap();
+    let user = if part == WITHOUT_RIGHTS { USER } else { "" };
     let script = format!(
-        "{INSIDE}={part} RUST_BACKTRACE=1 '{program}' --exact --nocapture \
+        "export {INSIDE}={part} RUST_BACKTRACE=1; {user} '{program}' --exact --nocapture \
          kernel::guest::fibre_channel_of_a_real_kernel"
     );
     let said = fc.machine().run(&script, Duration::from_secs(60)).unwrap();
@@ -143,7 +151,7 @@ async fn whole(client: &Client) {
         pending.push((client.start(cdb, true).await, part));
     }
     for (answer, part) in pending {
-        assert!(good(answer.await.unwrap()) == part, "other bytes");
+        assert!(good(answer.answer().await.unwrap()) == part, "other bytes");
     }
     println!("{} MiB/s", u128::from(SIZE as u64 >> 20) * 1000 / begun.elapsed().as_millis());
 }
@@ -203,6 +211,28 @@ async fn generic_nodes() {
     }
 }
 
+/// Nothing can be set or opened for writing, and the kernel still lets through all that a read
+/// needs, the question for the states of paths included.
+async fn without_rights() {
+    let kernel = Kernel::default();
+    kernel.watch().unwrap();
+    let devices = candidates(&kernel);
+    for device in &devices {
+        let node = format!("/dev/{}", device.generic.as_deref().unwrap());
+        assert!(std::fs::File::options().write(true).open(node).is_err());
+        let client = Client::new(&kernel.open(device, limits()).unwrap());
+        ask(&client, disk::test_unit_ready()).await;
+        ask(&client, disk::report_target_port_groups(512)).await;
+        ask(&client, disk::mode_sense_6(192)).await;
+        whole(&client).await;
+    }
+    let again = kernel.prepare().unwrap();
+    assert!(again.iter().all(|one| one.result == SettingResult::AlreadySo), "root did it before");
+    let scans = kernel.rescan();
+    let refused = |one: &Setting| matches!(one.result, SettingResult::Failed(_));
+    assert!(!scans.is_empty() && scans.iter().all(refused), "{scans:?}");
+}
+
 /// Cut in the middle of reading; the other path reads on, and this one comes back by itself.
 async fn a_lost_path() {
     let kernel = Kernel::default();
@@ -225,8 +255,8 @@ async fn a_lost_path() {
     assert!(waited < Duration::from_secs(12), "fast_io_fail_tmo is 5 s: {waited:?}");
     whole(&other).await;
     let looking = client.start(disk::test_unit_ready(), false).await;
-    shell("mend_path 0").unwrap();
-    let answer = looking.await.unwrap();
+    println!("{}", shell("mend_path 0").unwrap());
+    let answer = looking.answer().await.unwrap();
     assert!(answer.result.is_ok(), "{answer:?}");
     assert!(answer.mark.epoch > before, "nobody may take it for the same without asking");
     ask(&client, disk::test_unit_ready()).await;
@@ -250,7 +280,7 @@ async fn come_and_go() {
     let scanning = kernel.clone();
     let found = tokio::task::spawn_blocking(move || scanning.rescan()).await.unwrap();
     assert!(found.iter().all(|one| one.result == SettingResult::Done), "{found:?}");
-    let answer = looking.await.unwrap();
+    let answer = looking.answer().await.unwrap();
     assert!(answer.result.is_ok(), "{answer:?}");
     assert_eq!(answer.mark.epoch, 2);
     ask(&client, disk::test_unit_ready()).await;

@@ -1,7 +1,7 @@
 //! What is set in our own kernel for a SAN LUN, so that it behaves as a reader's should.
 //!
-//! All of it are attributes of sysfs: they change how *this* kernel acts and send nothing to any
-//! LUN. This is the only file of the crate that opens something for writing.
+//! All of it changes how *this* kernel acts and sends nothing to any LUN. All but the last but one
+//! are attributes of sysfs; this is the only file of the crate that opens something for writing.
 //!
 //! - `fast_io_fail_tmo` of a remote port, 5 s: a command on a cut path fails then, not only after
 //!   `dev_loss_tmo`.
@@ -12,6 +12,7 @@
 //! - `cache_type` of a disk, `temporary write through`: the disk driver then has no cache to
 //!   flush, so it sends no SYNCHRONIZE CACHE when the LUN goes away. `temporary` makes it a note
 //!   of the kernel's, without MODE SELECT.
+//! - `ro` of a disk, `1` (BLKROSET): nobody on this box writes to it by its node.
 //! - `scan` of a host, `- - -`: look for new LUNs.
 //!
 //! Best is a kernel that does not bind SAN LUNs to its disk driver at all
@@ -19,6 +20,7 @@
 //! disk that is not ready can contain START STOP UNIT, and nothing here can forbid that.
 
 use super::device::{Route, ScsiDevice};
+use super::direct;
 use super::tree::{Tree, names, text};
 use rustix::fs::{Mode, OFlags};
 use std::collections::BTreeSet;
@@ -81,8 +83,9 @@ pub(super) fn prepare(tree: &Tree, devices: &[&ScsiDevice]) -> Vec<Setting> {
         let of = device.address.to_string();
         let disk = device.folder.join("scsi_disk").join(&of);
         settings.push(set(&device.folder, &of, "timeout", (TIMEOUT, TIMEOUT)));
-        if device.block.is_some() {
+        if let Some(name) = &device.block {
             settings.push(set(&disk, &of, "cache_type", CACHE));
+            settings.push(read_only(tree, &device.folder, name));
         }
     }
     settings
@@ -122,6 +125,20 @@ fn set(
         tracing::warn!(of, attribute, wanted = wanted.0, "not set: {why}");
     }
     Setting { of: of.to_owned(), attribute, before, wanted: wanted.0, result }
+}
+
+/// There is no attribute to be written: the node itself takes it.
+fn read_only(tree: &Tree, folder: &Path, name: &str) -> Setting {
+    let before = text(&folder.join("block").join(name), "ro");
+    let result = match before.as_deref() {
+        None => SettingResult::Missing,
+        Some("1") => SettingResult::AlreadySo,
+        Some(_) => match direct::protect(tree, name) {
+            Ok(()) => SettingResult::Done,
+            Err(error) => SettingResult::Failed(explained(&error.into())),
+        },
+    };
+    Setting { of: name.to_owned(), attribute: "ro", before, wanted: "1", result }
 }
 
 fn explained(error: &io::Error) -> String {
@@ -183,6 +200,7 @@ mod tests {
                 of("1:0:0:0", "timeout"),
                 of("1:0:0:1", "timeout"),
                 of("1:0:0:1", "cache_type"),
+                ("sda".to_owned(), "ro", SettingResult::Missing),
             ]
         };
         let mut first = results(&fixture);

@@ -2,16 +2,15 @@
 
 use crate::counters::Cells;
 use crate::depth::Permit;
-use crate::job::Answer;
+use crate::reply::Reply;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 /// A command that is waited for.
 #[derive(Debug)]
 pub(super) struct Waiting {
-    pub(super) reply: oneshot::Sender<Answer>,
+    pub(super) reply: Reply,
     pub(super) cells: Arc<Cells>,
     pub(super) permit: Permit,
     /// Bytes of its buffer.

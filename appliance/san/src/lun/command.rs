@@ -3,9 +3,9 @@
 use super::Lun;
 use super::way::Way;
 use crate::SanError;
-use crate::job::Answer;
 use crate::multipath::{Course, Patience, Step, Why};
 use crate::path::{Done, Verdict, sized};
+use crate::reply::Awaited;
 use crate::transport::Limits;
 use bytes::BytesMut;
 use scsi::Cdb;
@@ -13,7 +13,6 @@ use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 /// What is to be read, and how far that has come.
@@ -35,7 +34,7 @@ pub(super) struct Pending {
     at: usize,
     way: Arc<Way>,
     begun: Instant,
-    answer: oneshot::Receiver<Answer>,
+    answer: Awaited,
 }
 
 impl Lun {
@@ -67,7 +66,6 @@ impl Lun {
                 Step::Send(at) => {
                     let (way, begun) = (self.way(at), Instant::now());
                     let buffer = std::mem::take(&mut order.buffer);
-                    #[expect(clippy::async_yields_async, reason = "the answer is waited for later")]
                     let sending = async {
                         let permit = way.path.permit(&order.cdb).await;
                         way.path.send(order.cdb, buffer, order.exchangeable, permit).await
@@ -91,9 +89,9 @@ impl Lun {
     pub(super) async fn finish(&self, mut pending: Pending) -> Result<(usize, Done), SanError> {
         loop {
             let Pending { mut order, at, way, begun, answer } = pending;
-            let verdict = match self.unless_overtaken(at, begun, answer).await {
-                Some(Ok(answer)) => way.path.judge(order.operation, answer),
-                Some(Err(_)) => Verdict::Failed(self.ended(&way)),
+            let verdict = match self.unless_overtaken(at, begun, answer.answer()).await {
+                Some(Some(answer)) => way.path.judge(order.operation, answer),
+                Some(None) => Verdict::Failed(self.ended(&way)),
                 None => Verdict::Again(Why::Lost, BytesMut::new(), silent(&way, order.operation)),
             };
             self.hear(at, &way);
@@ -103,7 +101,10 @@ impl Lun {
                 Verdict::Failed(error) => return Err(error),
                 Verdict::Again(why, buffer, error) => (why, buffer, error),
             };
-            pending = self.launch(self.again(order, at, &way, why, error)?).await?;
+            pending = match self.again(order, at, &way, why, error) {
+                Ok(order) => self.launch(order).await?,
+                Err(error) => return Err(self.name_holder(&way, error).await),
+            };
         }
     }
 

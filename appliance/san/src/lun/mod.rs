@@ -8,6 +8,7 @@
 mod command;
 mod identity;
 mod keeper;
+mod reserved;
 mod way;
 
 pub use way::{PathInfo, PathState};
@@ -17,10 +18,11 @@ use crate::job::Mark;
 use crate::multipath::{Paths, Time};
 use crate::path::sized;
 use crate::{Counters, LunInfo, LunReader, SanError};
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use command::Pending;
 use identity::Print;
 use scsi::disk;
+use smallvec::SmallVec;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use tokio::runtime::Handle;
@@ -30,6 +32,8 @@ use way::Way;
 
 /// Bytes that one call reads at most.
 pub const READ_MAX: usize = 4 << 20;
+/// As many as a read of 1 MiB has commands lie on the stack.
+type Few<T> = SmallVec<[T; 4]>;
 /// How often one call begins again because the LUN announced a change, for each path.
 const ROUNDS_MAX: usize = 4;
 
@@ -148,7 +152,7 @@ impl Lun {
             .expect("READ_MAX and two blocks fit a usize");
         let mut buffer = self.read_blocks(blocks, sized(buffer, total)).await?;
         // Rounded out to blocks: the caller's bytes begin `before` bytes into the buffer.
-        let _before = buffer.split_to(blocks.before);
+        buffer.advance(blocks.before);
         buffer.truncate(length);
         self.0.bytes_read.fetch_add(length as u64, Relaxed);
         Ok(buffer)
@@ -195,10 +199,10 @@ impl Lun {
     }
 
     /// Sends all commands of a read, each with its part of the buffer.
-    async fn send(&self, blocks: Blocks, mut buffer: BytesMut) -> Result<Vec<Pending>, SanError> {
+    async fn send(&self, blocks: Blocks, mut buffer: BytesMut) -> Result<Few<Pending>, SanError> {
         let block_size = self.0.info.block_size;
         let most = u64::from((self.transfer() / block_size).max(1));
-        let mut pending = Vec::with_capacity(1);
+        let mut pending = Few::new();
         let mut done = 0;
         while done < blocks.count {
             let count = (blocks.count - done).min(most);
@@ -223,10 +227,10 @@ impl Lun {
     /// those that were read again into other memory.
     async fn collect(
         &self,
-        pending: Vec<Pending>,
-    ) -> Result<(BytesMut, Vec<(usize, Mark)>), SanError> {
+        pending: Few<Pending>,
+    ) -> Result<(BytesMut, Few<(usize, Mark)>), SanError> {
         let mut whole: Option<BytesMut> = None;
-        let mut marks = Vec::with_capacity(1);
+        let mut marks = Few::new();
         for command in pending {
             let (at, done) = self.finish(command).await?;
             if !marks.contains(&(at, done.mark)) {

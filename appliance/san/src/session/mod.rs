@@ -9,8 +9,9 @@ mod worker;
 
 use crate::counters::Cells;
 use crate::depth::Permit;
-use crate::job::{Answer, Failure, Job, Mark};
+use crate::job::Job;
 use crate::link::{Link, Memory};
+use crate::reply::Reply;
 use crate::transport::{Limits, Place};
 use crate::{PortalConfig, SanError};
 use iscsi::{Agreed, Config};
@@ -23,14 +24,14 @@ const QUEUE: usize = 64;
 
 #[derive(Debug)]
 enum Order {
-    Run(Job, oneshot::Sender<Answer>),
+    Run(Job),
     Logout(oneshot::Sender<()>),
 }
 
 /// What the link carries for each command.
 #[derive(Debug)]
 struct Context {
-    reply: oneshot::Sender<Answer>,
+    reply: Reply,
     cells: Arc<Cells>,
     permit: Permit,
 }
@@ -79,13 +80,11 @@ impl Session {
         &self.agreed
     }
 
-    /// Sends a job on its way. The answer comes through the receiver.
-    pub(crate) async fn start(&self, job: Job) -> oneshot::Receiver<Answer> {
-        let (reply, answer) = oneshot::channel();
-        if let Err(mpsc::error::SendError(order)) = self.orders.send(Order::Run(job, reply)).await {
+    /// Sends a job on its way. The answer comes to where the job says.
+    pub(crate) async fn start(&self, job: Job) {
+        if let Err(mpsc::error::SendError(order)) = self.orders.send(Order::Run(job)).await {
             refuse(order, &self.logged_out());
         }
-        answer
     }
 
     /// Ends the session; waits for commands in flight.
@@ -105,11 +104,7 @@ impl Session {
 /// Answers an order that will not be carried out.
 fn refuse(order: Order, error: &SanError) {
     match order {
-        Order::Run(job, reply) => {
-            let result = Err(Failure::NotSent(error.clone()));
-            // Nobody listens any more: then nobody wants to know.
-            let _ = reply.send(Answer { buffer: job.buffer, result, mark: Mark::default() });
-        }
+        Order::Run(job) => job.refuse(error.clone()),
         Order::Logout(done) => drop(done),
     }
 }

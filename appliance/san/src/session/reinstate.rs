@@ -11,8 +11,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 impl Worker {
     /// Logs in again for `order`, or tells it and everyone who waits that the path is lost.
     pub(super) async fn reinstate(&mut self, order: Order) -> Option<(Link<Context>, Agreed)> {
-        let (job, reply) = match order {
-            Order::Run(job, reply) => (job, reply),
+        let job = match order {
+            Order::Run(job) => job,
             Order::Logout(done) => {
                 // There is no session to end.
                 self.close();
@@ -25,11 +25,11 @@ impl Worker {
                 self.epoch += 1;
                 tracing::info!(portal = %self.portal.portal, target = %self.portal.target,
                     "session reinstated");
-                self.submit(&mut link, job, reply);
+                self.submit(&mut link, job);
                 Some((link, agreed))
             }
             Err(error) => {
-                refuse(Order::Run(job, reply), &error);
+                job.refuse(error.clone());
                 while let Ok(order) = self.queue.try_recv() {
                     refuse(order, &error);
                 }

@@ -83,7 +83,7 @@ impl Worker {
         loop {
             while leaving.is_none() && link.connection.can_submit() {
                 match self.queue.try_recv() {
-                    Ok(Order::Run(job, reply)) => self.submit(link, job, reply),
+                    Ok(Order::Run(job)) => self.submit(link, job),
                     Ok(Order::Logout(done)) => leaving = Some(Some(done)),
                     Err(mpsc::error::TryRecvError::Empty) => break,
                     Err(mpsc::error::TryRecvError::Disconnected) => leaving = Some(None),
@@ -133,26 +133,20 @@ impl Worker {
             order = self.queue.recv(), if hungry => order,
         };
         match order {
-            Some(Order::Run(job, reply)) => self.submit(link, job, reply),
+            Some(Order::Run(job)) => self.submit(link, job),
             Some(Order::Logout(done)) => *leaving = Some(Some(done)),
             None => *leaving = Some(None),
         }
     }
 
     /// The last look at the allow-list, then the bytes leave.
-    pub(super) fn submit(
-        &self,
-        link: &mut Link<Context>,
-        job: Job,
-        reply: oneshot::Sender<Answer>,
-    ) {
-        let Job { lun, cdb, buffer, exchangeable, cells, permit } = job;
-        let context = Context { reply, cells, permit };
-        if let Err(source) = Role::SourceDisk.check(&cdb) {
-            let target = self.portal.target.clone();
-            let error = SanError::Forbidden { lun, target, source };
-            return self.reply(context, buffer, Err(Failure::NotSent(error)));
+    pub(super) fn submit(&self, link: &mut Link<Context>, job: Job) {
+        if let Err(source) = Role::SourceDisk.check(&job.cdb) {
+            let (lun, target) = (job.lun, self.portal.target.clone());
+            return job.refuse(SanError::Forbidden { lun, target, source });
         }
+        let Job { lun, cdb, buffer, exchangeable, cells, permit, reply } = job;
+        let context = Context { reply, cells, permit };
         context.cells.sent(cdb.opcode());
         let deadline = link.now().saturating_add(self.portal.command_timeout);
         let (lun, cdb) = (lun.0, cdb.padded());
@@ -177,8 +171,7 @@ impl Worker {
         let Context { reply, cells, permit } = context;
         drop(permit);
         let mark = Mark { epoch: self.epoch, attentions: cells.attentions() };
-        // The reader may have gone away; its bytes go with it.
-        let _ = reply.send(Answer { buffer, result, mark });
+        reply.send(Answer { buffer, result, mark });
     }
 
     fn give_back(&self, link: &mut Link<Context>, error: &IscsiError) {

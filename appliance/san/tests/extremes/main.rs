@@ -287,7 +287,8 @@ async fn a_reservation_that_stays_is_reported_with_its_holder() {
     host.persistent(0x01, 0x03, 0xbeef, 0).await; // RESERVE, exclusive access
     let error = lun.read(0, 4096).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Busy, "{}", model::chain(&error));
-    assert!(error.to_string().contains("reservation"), "{error}");
+    let holder = "exclusive reservation of the host with key 000000000000beefh";
+    assert!(error.to_string().contains(holder), "{error}");
     let mut raw = array.raw().await;
     let (_, data) = raw.run(1, &disk::read_reservation_keys(520)).await;
     assert_eq!(ReservationKeys::decode(&data).unwrap().keys, [0xbeef]);

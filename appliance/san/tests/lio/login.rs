@@ -66,7 +66,8 @@ fn whoever_cannot_prove_himself_is_refused(array: &Array, name: &str) {
     run(async {
         // Whoever does not even try gets no answer from LIO: it closes the connection.
         let error = San::login(vec![with(array, &disk, None)]).await.unwrap_err();
-        assert!(model::chain(&error).contains(&disk.target.name), "{error}");
+        let text = model::chain(&error);
+        assert!(text.contains(&disk.target.name) && text.contains("may want CHAP"), "{text}");
         for (who, chap) in [("stranger", stranger), ("impostor", impostor)] {
             let error = San::login(vec![with(array, &disk, Some(chap))]).await.unwrap_err();
             let text = format!("{} {error:?}", model::chain(&error));

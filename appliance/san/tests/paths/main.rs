@@ -13,6 +13,9 @@ use san::{Lun, OwnDisk, PathState, PortalConfig, San, SanConfig, SanError};
 use std::time::{Duration, Instant};
 use twin::{OTHER, Twin, other_target};
 
+/// No hesitation of a machine is as long.
+const LONG: Duration = Duration::from_secs(30);
+
 /// With times short enough for a test.
 fn quick(config: PortalConfig) -> PortalConfig {
     let mut config = PortalConfig {
@@ -148,8 +151,10 @@ async fn a_target_of_its_own_is_taken_only_when_the_first_is_lost() {
     let other = "iqn.2026-01.test.lab:disk-b";
     other_target(&tgtd, other, &tgtd.path().join("disk"));
     let relays = [tgtd.proxy(), tgtd.proxy()];
-    let first = quick(disk(relays[0].address()));
-    let second = PortalConfig { target: other.into(), ..quick(disk(relays[1].address())) };
+    // The port in use changes for good: a machine that hesitates for a moment must not do it.
+    let patient = |config| PortalConfig { failover_after: LONG, ..quick(config) };
+    let first = patient(disk(relays[0].address()));
+    let second = PortalConfig { target: other.into(), ..patient(disk(relays[1].address())) };
     let san = San::login(vec![first, second]).await.unwrap();
     let lun = only(&san);
     assert_eq!(states(&lun), [PathState::Active, PathState::Ready], "{:?}", lun.paths());

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -82,6 +83,32 @@ pub(crate) fn esxi(test: &str, names: &[&str]) -> Option<Vec<PathBuf>> {
     }
     let path = |name: &&str| cache().join("esxi").join(format!("{name}.bin"));
     Some(names.iter().map(path).collect())
+}
+
+/// Bytes that are never zero and differ from place to place.
+pub(crate) fn pattern(length: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed | 1;
+    let next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state >> 56).to_le_bytes()[0] | 1
+    };
+    std::iter::repeat_with(next).take(length).collect()
+}
+
+/// A sparse raw image with data at some places.
+pub(crate) fn raw_image(folder: &Path, name: &str, length: u64, data: &[(u64, usize)]) -> PathBuf {
+    let path = folder.join(name);
+    let file = File::create(&path).unwrap();
+    file.set_len(length).unwrap();
+    for (offset, bytes) in data {
+        file.write_all_at(&pattern(*bytes, offset + 7), *offset).unwrap();
+    }
+    path
+}
+
+/// Paths of the images of a volume of `luns` LUNs.
+pub(crate) fn image_paths(folder: &Path, luns: usize) -> Vec<PathBuf> {
+    (0..luns).map(|lun| folder.join(format!("lun{lun}.img"))).collect()
 }
 
 /// Images as devices.

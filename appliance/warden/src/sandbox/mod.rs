@@ -9,7 +9,7 @@
 //! | user | its own | its own |
 //! | capabilities, bounding set | immutable attribute, owners, modes, leases | as asked for |
 //! | `no_new_privs`, no core dump, no tracing | yes | yes |
-//! | paths (Landlock) | repository and state only | writing below the named paths only |
+//! | paths (Landlock) | repository and state only | writing below the named paths only; devices take no requests unless asked for |
 //! | programs (Landlock) | none is executed | none is executed |
 //! | system calls (seccomp) | files, an accepted socket, threads | all but a deny-list |
 //!
@@ -58,6 +58,10 @@ pub struct DaemonPlan {
     /// Files and directories that it writes to: its own state, `open/` of each volume, `lock`.
     /// All else can be read only; so the rest of the repository must not lie below one of these.
     pub writable: Vec<PathBuf>,
+    /// Asks SCSI devices through their nodes in `/dev`. Without it no device takes a request; with
+    /// it they are still opened for reading only, and what a node lets a reader send is decided by
+    /// the kernel.
+    pub devices: bool,
     /// Listens on a port below 1024.
     pub low_ports: bool,
     /// Starts other programs (in tests; the product's daemon starts none).
@@ -169,7 +173,7 @@ pub fn confine_daemon(plan: &DaemonPlan) -> Result<Confinement, SandboxError> {
         if plan.low_ports { CapabilitySet::NET_BIND_SERVICE } else { CapabilitySet::empty() };
     privileges::reduce(plan.user.as_ref(), &[], keep, &mut state)?;
     privileges::no_way_back(&mut state)?;
-    paths::write_only_below(&plan.writable, plan.execute, &mut state)?;
+    paths::write_only_below(plan, &mut state)?;
     calls::deny_list(plan.execute, &mut state)?;
     Ok(state)
 }

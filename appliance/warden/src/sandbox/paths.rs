@@ -3,14 +3,19 @@
 //! Rights are asked for as of ABI 5 (Linux 6.10: devices' ioctls) and signals as of ABI 6
 //! (Linux 6.12); an older kernel enforces what it knows, which is told as partly.
 
-use super::{Confinement, SandboxError};
+use super::{Confinement, DaemonPlan, SandboxError};
 use landlock::{
     ABI, Access as _, AccessFs, BitFlags, PathBeneath, PathFd, PathFdError, Ruleset,
     RulesetAttr as _, RulesetCreated, RulesetCreatedAttr as _, RulesetError, RulesetStatus, Scope,
 };
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const RULES: ABI = ABI::V5;
+/// Where the nodes of devices are.
+const DEVICES: &str = "/dev";
+
+/// A path, and what may be done to it and below it.
+type Kept<'a> = (&'a Path, BitFlags<AccessFs>);
 
 /// Nothing but `directories` can be opened, and in them files and directories only: no devices,
 /// pipes, sockets or links are made, nothing is executed.
@@ -24,29 +29,33 @@ pub(super) fn only(directories: &[PathBuf], state: &mut Confinement) -> Result<(
         | AccessFs::RemoveFile
         | AccessFs::RemoveDir
         | AccessFs::Refer;
-    apply(all, directories, kept, true, "only the repository and the state can be opened", state)
+    let kept: Vec<Kept<'_>> = directories.iter().map(|path| (path.as_path(), kept)).collect();
+    apply(all, &kept, true, "only the repository and the state can be opened", state)
 }
 
-/// Everything can be read as before, but written only below `writable`. Devices and sockets that
-/// are open already, and the network, are not concerned.
+/// Everything can be read as before, but written only below the plan's writable paths. Devices and
+/// sockets that are open already, and the network, are not concerned.
 pub(super) fn write_only_below(
-    writable: &[PathBuf],
-    execute: bool,
+    plan: &DaemonPlan,
     state: &mut Confinement,
 ) -> Result<(), SandboxError> {
     let mut handled = AccessFs::from_write(RULES);
-    if !execute {
+    if !plan.execute {
         handled |= AccessFs::Execute;
     }
-    let kept = AccessFs::from_write(RULES)
+    let written = AccessFs::from_write(RULES)
         & !(AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::IoctlDev);
-    apply(handled, writable, kept, !execute, "files are written below the named paths only", state)
+    let mut kept: Vec<Kept<'_>> =
+        plan.writable.iter().map(|path| (path.as_path(), written)).collect();
+    if plan.devices {
+        kept.push((Path::new(DEVICES), AccessFs::IoctlDev.into()));
+    }
+    apply(handled, &kept, !plan.execute, "files are written below the named paths only", state)
 }
 
 fn apply(
     handled: BitFlags<AccessFs>,
-    paths: &[PathBuf],
-    kept: BitFlags<AccessFs>,
+    kept: &[Kept<'_>],
     keep_signals_in: bool,
     what: &str,
     state: &mut Confinement,
@@ -56,7 +65,7 @@ fn apply(
         rules = rules.scope(Scope::Signal).map_err(wrong)?;
     }
     let mut rules = rules.create().map_err(wrong)?;
-    for path in paths {
+    for &(path, kept) in kept {
         rules = beneath(rules, path, kept)?;
     }
     let status = rules.restrict_self().map_err(wrong)?;
@@ -75,11 +84,13 @@ fn apply(
 
 fn beneath(
     rules: RulesetCreated,
-    path: &PathBuf,
+    path: &Path,
     kept: BitFlags<AccessFs>,
 ) -> Result<RulesetCreated, SandboxError> {
     let opened = PathFd::new(path).map_err(|error| match error {
-        PathFdError::OpenCall { source, .. } => SandboxError::Path { path: path.clone(), source },
+        PathFdError::OpenCall { source, .. } => {
+            SandboxError::Path { path: path.to_owned(), source }
+        }
         other => SandboxError::Rules { step: "open a path", reason: other.to_string() },
     })?;
     // What concerns directories alone cannot be given for a file.

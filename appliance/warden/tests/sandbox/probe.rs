@@ -21,6 +21,16 @@ pub(crate) const USER: Account = Account { user: 61001, group: 61001 };
 pub(crate) enum Role {
     Warden,
     Daemon,
+    /// The daemon that asks SCSI devices.
+    Asking,
+}
+
+impl Role {
+    const ALL: [Self; 3] = [Self::Warden, Self::Daemon, Self::Asking];
+
+    fn name(self) -> String {
+        format!("{self:?}")
+    }
 }
 
 pub(crate) struct Probe {
@@ -31,10 +41,8 @@ pub(crate) struct Probe {
 
 /// The probe that this process is to be, if it was started as one.
 pub(crate) fn asked() -> Option<Probe> {
-    let role = match std::env::var(ROLE).ok()?.as_str() {
-        "warden" => Role::Warden,
-        _ => Role::Daemon,
-    };
+    let name = std::env::var(ROLE).ok()?;
+    let role = Role::ALL.into_iter().find(|role| role.name() == name).expect("a known role");
     Some(Probe {
         role,
         attack: std::env::var(ATTACK).expect("the parent names the attack"),
@@ -45,7 +53,7 @@ pub(crate) fn asked() -> Option<Probe> {
 /// Starts a probe in `place`, which has `inside/` (writable to it) and `outside/`.
 pub(crate) fn start(role: Role, attack: &str, place: &Path) -> Output {
     Command::new(std::env::current_exe().expect("this program has a path"))
-        .env(ROLE, if role == Role::Warden { "warden" } else { "daemon" })
+        .env(ROLE, role.name())
         .env(ATTACK, attack)
         .env(PLACE, place)
         .output()
@@ -72,8 +80,9 @@ impl Probe {
                 groups: Vec::new(),
                 directories: vec![self.place.join("inside")],
             }),
-            Role::Daemon => confine_daemon(&DaemonPlan {
+            Role::Daemon | Role::Asking => confine_daemon(&DaemonPlan {
                 user,
+                devices: self.role == Role::Asking,
                 writable: vec![self.place.join("inside")],
                 ..DaemonPlan::default()
             }),
@@ -106,6 +115,12 @@ impl Probe {
                 rustix::fs::ioctl_setflags(&file, flags | rustix::fs::IFlags::IMMUTABLE)?;
                 rustix::fs::ioctl_setflags(&file, flags)?;
             }
+            // Every device answers this one: that it is none, or that it is no terminal.
+            "ask-device" => match rustix::termios::tcgetattr(File::open("/dev/zero")?) {
+                Err(rustix::io::Errno::NOTTY) => {}
+                other => return other.map(|_| "done".to_owned()).map_err(Into::into),
+            },
+            "write-device" => drop(OpenOptions::new().write(true).open("/dev/zero")?),
             "execute" => return Err(Command::new("/bin/true").exec()),
             "thread" => {
                 return Ok(std::thread::spawn(|| "done".to_owned()).join().expect("it ends"));

@@ -110,6 +110,10 @@ pub(crate) fn all() -> Vec<Trial> {
     for &(name, number) in WARDEN_CALLS {
         trials.push(trial(Role::Warden, name, format!("call {number}"), Ends::Killed));
     }
+    for (role, asks) in [(Role::Daemon, Ends::Denied), (Role::Asking, Ends::Done)] {
+        trials.push(trial(role, "a device is asked", "ask-device".into(), asks));
+        trials.push(trial(role, "a device is written to", "write-device".into(), Ends::Denied));
+    }
     trials.push(trial(Role::Warden, "its daily work", "work".into(), Ends::Done));
     trials.push(Trial::test("daemon: immutable attribute", || as_root(Role::Daemon, Ends::Denied)));
     trials.push(Trial::test("warden: immutable attribute", || as_root(Role::Warden, Ends::Done)));
@@ -188,7 +192,7 @@ fn kernels_view(role: Role) -> Result<(), Failed> {
     let output = match role {
         // The warden cannot read /proc any more; what it keeps is seen at its process (attacks).
         Role::Warden => return expect(role, "status", place.path(), Ends::Denied),
-        Role::Daemon => start(role, "status", place.path()),
+        Role::Daemon | Role::Asking => start(role, "status", place.path()),
     };
     let status = String::from_utf8_lossy(&output.stdout).into_owned();
     let field = |name: &str| {

@@ -55,19 +55,19 @@ struct Stand {
 }
 
 /// A tgtd of its own over the LUN's image; several over the same are like ports of one array.
-fn target(directory: &Path, name: &str) -> Result<Tgt> {
+fn target(directory: &Path, name: &str, digests: bool) -> Result<Tgt> {
     let image = directory.join("lun.img");
     let own = directory.join(name);
     std::fs::create_dir(&own)?;
     let lun = LunSpec { number: 1, image, naa: NAA.to_owned() };
-    Tgt::start(&own, TgtSpec { chap: None, luns: vec![lun] })
+    Tgt::start(&own, TgtSpec { chap: None, digests, luns: vec![lun] })
 }
 
 impl Stand {
     fn new() -> Result<Self> {
         let directory = fresh_directory()?;
         fill(&directory.path().join("lun.img"))?;
-        let tgt = target(directory.path(), "a")?;
+        let tgt = target(directory.path(), "a", false)?;
         let (ours, perf) = (example("san-bench")?, program("iscsi-perf", "libiscsi-bin")?);
         Ok(Self { tgt, ours, perf, directory })
     }
@@ -171,7 +171,9 @@ pub fn random() -> Result<Measurement> {
 /// As [`sequential`].
 pub fn digests() -> Result<Measurement> {
     let stand = Stand::new()?;
-    let (with, without) = in_turns(|| stand.ours(DIGESTS), || stand.ours(SEQUENTIAL))?;
+    let strict = target(stand.directory.path(), "b", true)?;
+    let portal = strict.portal();
+    let (with, without) = in_turns(|| stand.ours_by(&portal, DIGESTS), || stand.ours(SEQUENTIAL))?;
     let note = "256 KiB sequential, CRC32C over headers and data against none".to_owned();
     let about = Measurement { unit: "ratio", peer: peer("tgt")?, note, ..Measurement::default() };
     Ok(rates(middle(&with), middle(&without), Goal::AtLeast(0.85), about))
@@ -197,7 +199,7 @@ fn fill(image: &Path) -> Result<()> {
 /// As [`sequential`].
 pub fn two_paths() -> Result<Measurement> {
     let stand = Stand::new()?;
-    let second = target(stand.directory.path(), "b")?;
+    let second = target(stand.directory.path(), "b", false)?;
     let both = format!("{},{}", stand.tgt.portal(), second.portal());
     let (two, one) = in_turns(|| stand.ours_by(&both, SEQUENTIAL), || stand.ours(SEQUENTIAL))?;
     let note = "256 KiB sequential, 32 in flight, a session to each of two tgtd over one image";

@@ -2,9 +2,14 @@
 
 use crate::site::{Site, VM};
 use fakes::proxy::Proxy;
+use fakes::recorded::cdbs;
+use scsi::Role;
+use std::collections::BTreeMap;
 
 /// Bytes towards us before the break: into the data, past the metadata. The disk has more.
 const INTO_THE_DATA: u64 = 12 << 20;
+/// Bytes of one READ(16).
+const READ: u64 = 128 << 10;
 
 #[test]
 fn a_target_that_closes_the_connection_in_the_middle_is_read_on() {
@@ -16,6 +21,21 @@ fn a_target_that_closes_the_connection_in_the_middle_is_read_on() {
     assert!(proxy.relayed() > INTO_THE_DATA, "the connection was never cut");
     assert!(proxy.accepted() > connections, "nobody logged in again");
     assert!(run.error.is_none());
+    site.daemon.stop().unwrap();
+    nothing_but_questions(&proxy);
+}
+
+/// What the target was told in the appliance's whole life, by the bytes on the wire: start, backup,
+/// a lost connection, shutdown.
+fn nothing_but_questions(proxy: &Proxy) {
+    let mut counts: BTreeMap<u8, u32> = BTreeMap::new();
+    for cdb in proxy.requests().iter().flat_map(|stream| cdbs(stream, true).0) {
+        assert!(Role::SourceDisk.allows(&cdb), "{cdb:02x?}");
+        *counts.entry(cdb[0]).or_default() += 1;
+    }
+    println!("commands by operation code: {counts:02x?}");
+    let reads = counts.get(&0x88).copied().unwrap_or_default();
+    assert!(u64::from(reads) * READ > INTO_THE_DATA, "the reads went another way: {counts:02x?}");
 }
 
 #[test]

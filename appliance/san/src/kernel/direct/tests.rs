@@ -191,3 +191,15 @@ fn whatever_is_not_a_read_has_none() {
     ];
     assert!(others.iter().all(|cdb| direct.range(cdb).is_none()));
 }
+
+/// As the daemon meets it, which has no right to protect it itself.
+#[test]
+fn a_disk_that_root_protected_is_opened_as_it_is() {
+    let Some(disk) = Loop::new("a_disk_that_root_protected") else { return };
+    let tree = Tree::system();
+    protect(&tree, &disk.name).unwrap();
+    let told = text(Path::new("/sys/block").join(&disk.name).as_path(), "ro");
+    assert_eq!(told.as_deref(), Some("1"));
+    disk.open().unwrap();
+    assert_eq!(protect(&tree, "no such node"), Err(Errno::NOENT));
+}

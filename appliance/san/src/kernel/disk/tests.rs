@@ -76,7 +76,8 @@ async fn reads_by_ring_and_by_threads_whatever_memory_they_bring() {
         let stand = Stand::new(file, mask, ring);
         for lba in (0..SIZE as u64 / 512).step_by(64) {
             for exchangeable in [false, true] {
-                let answer = stand.client.start(read(lba), exchangeable).await.await.unwrap();
+                let answer = stand.client.start(read(lba), exchangeable).await;
+                let answer = answer.answer().await.unwrap();
                 assert_eq!(transferred(&answer), Some(32_768));
                 assert_eq!(answer.mark, Mark { epoch: 1, attentions: 0 });
                 let begin = usize::try_from(lba * 512).unwrap();
@@ -115,7 +116,7 @@ async fn who_does_not_answer_is_answered_for_and_then_nothing_more_is_sent() {
     let begun = Instant::now();
     let first = disk::read_16(0, 1, 512).unwrap();
     let silent = (stand.client.start(first, false).await, stand.client.start(first, true).await);
-    for answer in [silent.0.await.unwrap(), silent.1.await.unwrap()] {
+    for answer in [silent.0.answer().await.unwrap(), silent.1.answer().await.unwrap()] {
         assert!(matches!(answer.result, Ok(Outcome::TimedOut)), "{:?}", answer.result);
         assert_eq!(answer.buffer.len(), 512, "other memory, of the same length");
     }
@@ -171,9 +172,10 @@ async fn what_the_kernel_tells_of_a_disk_changes_its_mark() {
 async fn commands_for_another_lun_are_not_sent_to_this_one() {
     let (file, _) = content();
     let stand = Stand::new(file, 0, true);
-    let mut job = stand.client.job(disk::test_unit_ready(), false).await;
+    let (mut job, awaited) = stand.client.job(disk::test_unit_ready(), false).await;
     job.lun = LunId::ZERO;
-    let answer = stand.disk.start(job).await.unwrap();
+    stand.disk.start(job);
+    let answer = awaited.answer().await.unwrap();
     assert!(matches!(answer.result, Err(Failure::NotSent(_))), "{:?}", answer.result);
     assert!(stand.client.cells.now().commands.is_empty());
 }
@@ -184,15 +186,14 @@ async fn a_command_that_is_lost_on_the_way_is_waited_for_by_nobody() {
     let (file, _) = content();
     let stand = Stand::new(file, 0, true);
     let inner = &stand.disk.0;
-    let job = stand.client.job(read(0), false).await;
-    let (reply, answer) = oneshot::channel();
-    let Job { cdb, cells, permit, .. } = job;
+    let (job, awaited) = stand.client.job(read(0), false).await;
+    let Job { cdb, cells, permit, reply, .. } = job;
     let until = Instant::now() + TIMEOUT;
     let waiting = Waiting { reply, cells: Arc::clone(&cells), permit, length: 512, until };
     let (id, _) = inner.table().enter(waiting).unwrap();
     let (disk, node) = (Arc::clone(inner), inner.node().unwrap());
     drop(Ticket { disk, node, id, cdb, cells, own: None });
-    assert!(answer.await.is_err());
+    assert!(awaited.answer().await.is_none());
     stand.disk.logout().await;
     assert_eq!(inner.table().given_up(), 0);
 }

@@ -79,6 +79,27 @@ times() {
   echo "$3" >"$port/fast_io_fail_tmo"
 }
 
-# cut P, mend P: the cable of a path
+# cut_path P, mend_path P: the cable of a path. Software VN2VN sometimes stays offline after that,
+# too: then the cable is pulled once more, up to three times. The initiator having its target again
+# says nothing yet about who reads by it.
 cut_path() { ip link set "t$1" down; }
-mend_path() { ip link set "t$1" up; }
+mend_path() {
+  local attempt
+  for attempt in 1 2 3; do
+    ip link set "t$1" up
+    if wait_for 15 port_has "$1" port_state Online && wait_for 5 has_lun "$1"; then
+      echo "path $1 is mended, attempt $attempt"
+      return 0
+    fi
+    ip link set "t$1" down
+    sleep 1
+  done
+  fabric
+  return 1
+}
+
+# What the kernel says of its ports and of the disks behind them.
+fabric() {
+  grep -H . /sys/class/fc_host/*/port_state /sys/class/fc_remote_ports/*/{port_name,port_state} \
+    /sys/bus/scsi/devices/*:*/state
+}

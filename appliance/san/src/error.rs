@@ -71,8 +71,8 @@ pub enum SanError {
     },
     /// Another host shuts us out, and told the LUN so.
     #[error(
-        "{operation} on LUN {lun} of {target}: shut out by the {holder}; it was waited for; look for \
-         the host that registered this key, it may have gone down without releasing it"
+        "{operation} on LUN {lun} of {target}: shut out by the {holder}; it was waited for; look \
+         for the host that registered this key, it may have gone down without releasing it"
     )]
     Reserved {
         /// What was being done.

@@ -16,10 +16,9 @@ pub use way::{PathInfo, PathState};
 use crate::inventory::Found;
 use crate::job::Mark;
 use crate::multipath::{Paths, Time};
-use crate::path::sized;
+use crate::path::{Done, sized};
 use crate::{Counters, LunInfo, LunReader, SanError};
 use bytes::{Buf as _, Bytes, BytesMut};
-use command::Pending;
 use identity::Print;
 use scsi::disk;
 use smallvec::SmallVec;
@@ -33,7 +32,7 @@ use way::Way;
 /// Bytes that one call reads at most.
 pub const READ_MAX: usize = 4 << 20;
 /// As many as a read of 1 MiB has commands lie on the stack.
-type Few<T> = SmallVec<[T; 4]>;
+type Few<T> = SmallVec<[T; 8]>;
 /// How often one call begins again because the LUN announced a change, for each path.
 const ROUNDS_MAX: usize = 4;
 
@@ -182,8 +181,7 @@ impl Lun {
         let length = buffer.len();
         let mut buffer = buffer;
         for _ in 0..ROUNDS_MAX + self.count() {
-            let pending = self.send(blocks, sized(buffer, length)).await?;
-            let (filled, marks) = self.collect(pending).await?;
+            let (filled, marks) = self.read_once(blocks, sized(buffer, length)).await?;
             let mut sure = true;
             for (at, mark) in marks {
                 sure &= self.is_verified(at, mark).await?;
@@ -198,13 +196,22 @@ impl Lun {
         Err(self.way(0).path.unanswered("READ(16)", problem))
     }
 
-    /// Sends all commands of a read, each with its part of the buffer.
-    async fn send(&self, blocks: Blocks, mut buffer: BytesMut) -> Result<Few<Pending>, SanError> {
+    /// Sends the commands of a read, each with its part of the buffer, and joins what comes. No
+    /// more are on the way than the paths take at a time, so the first failure ends a long read.
+    async fn read_once(
+        &self,
+        blocks: Blocks,
+        mut buffer: BytesMut,
+    ) -> Result<(BytesMut, Few<(usize, Mark)>), SanError> {
         let block_size = self.0.info.block_size;
         let most = u64::from((self.transfer() / block_size).max(1));
-        let mut pending = Few::new();
+        let pending_max = usize::from(self.limits().lun_depth.max(1)) * self.count();
+        let (mut pending, mut joined) = (Few::new(), Joined::default());
         let mut done = 0;
         while done < blocks.count {
+            if pending.len() == pending_max {
+                joined.add(self.finish(pending.remove(0)).await?);
+            }
             let count = (blocks.count - done).min(most);
             let count = u32::try_from(count).expect("a transfer has at most 4 MiB");
             let cdb = disk::read_16(blocks.first + done, count, block_size)
@@ -220,28 +227,10 @@ impl Lun {
             pending.push(self.start("READ(16)", cdb, part, alone).await?);
             done += u64::from(count);
         }
-        Ok(pending)
-    }
-
-    /// Waits for all of them and joins their parts, which lie side by side in memory, but for
-    /// those that were read again into other memory.
-    async fn collect(
-        &self,
-        pending: Few<Pending>,
-    ) -> Result<(BytesMut, Few<(usize, Mark)>), SanError> {
-        let mut whole: Option<BytesMut> = None;
-        let mut marks = Few::new();
         for command in pending {
-            let (at, done) = self.finish(command).await?;
-            if !marks.contains(&(at, done.mark)) {
-                marks.push((at, done.mark));
-            }
-            match &mut whole {
-                None => whole = Some(done.buffer),
-                Some(whole) => whole.unsplit(done.buffer),
-            }
+            joined.add(self.finish(command).await?);
         }
-        Ok((whole.unwrap_or_default(), marks))
+        Ok((joined.whole.unwrap_or_default(), joined.marks))
     }
 
     /// Bytes of one command: what every path carries.
@@ -295,6 +284,28 @@ impl Drop for Shared {
     /// The keeper goes too.
     fn drop(&mut self) {
         self.wake.notify_one();
+    }
+}
+
+/// What has come of a read.
+#[derive(Default)]
+struct Joined {
+    whole: Option<BytesMut>,
+    /// By which paths, and what they had announced by then.
+    marks: Few<(usize, Mark)>,
+}
+
+impl Joined {
+    /// The next part. They lie side by side in memory, but for those that were read again into
+    /// other memory.
+    fn add(&mut self, (at, done): (usize, Done)) {
+        if !self.marks.contains(&(at, done.mark)) {
+            self.marks.push((at, done.mark));
+        }
+        match &mut self.whole {
+            None => self.whole = Some(done.buffer),
+            Some(whole) => whole.unsplit(done.buffer),
+        }
     }
 }
 

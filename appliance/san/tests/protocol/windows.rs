@@ -44,7 +44,7 @@ async fn a_closed_window_is_waited_for() {
     target.set_window(8);
     target.announce(|exchange| vec![exchange.unasked(0x20, 0x80).with(20, u32::MAX)]).await;
     assert!(reading.await.unwrap().unwrap()[..] == disk.content[..]);
-    assert_eq!(target.count(0x88), before + 4);
+    assert_eq!(target.count(0x88), before + 8, "a MiB by 128 KiB");
     san.logout().await;
 }
 

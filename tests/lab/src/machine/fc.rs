@@ -33,7 +33,7 @@ impl Fc {
     /// finds, else nothing but generic devices.
     ///
     /// # Errors
-    /// As [`Machine::start`], or when a path is not up after three attempts.
+    /// As [`Machine::start`], or when a path is not up after six attempts.
     pub fn start(directory: &Path, image: &Path, disks: bool) -> Result<Self> {
         let kernel_arguments = "tp_printk".to_owned();
         let spec = MachineSpec { memory_mib: 1024, kernel_arguments, ..MachineSpec::default() };
@@ -43,9 +43,9 @@ impl Fc {
         machine.tell(&set_up(image, disks)).context("setting the target up")?;
         let mut attempts = String::new();
         for path in 0..2 {
-            let said = machine.run(&format!("connect {path}"), Duration::from_secs(75))?;
+            let said = machine.run(&format!("connect {path}"), Duration::from_secs(150))?;
             attempts.push_str(&said.text);
-            ensure!(said.status == 0, "path {path} does not come up in three attempts: {attempts}");
+            ensure!(said.status == 0, "path {path} does not come up in six attempts: {attempts}");
         }
         Ok(Self { machine, attempts })
     }

@@ -34,10 +34,10 @@ remote_port() {
 port_has() { grep -q "$3" "$(remote_port "$1")/$2"; }
 
 # connect P: brings the initiator's port up. Software VN2VN sometimes stays offline, whichever
-# side begins: then the port is taken away and made again, up to three times.
+# side begins: then the port is taken away and made again, up to six times.
 connect() {
   local attempt
-  for attempt in 1 2 3; do
+  for attempt in 1 2 3 4 5 6; do
     vn2vn "i$1"
     if wait_for 10 port_has "$1" roles 'FCP Target' && wait_for 5 has_lun "$1"; then
       echo "path $1 is up, attempt $attempt"
@@ -79,19 +79,31 @@ times() {
   echo "$3" >"$port/fast_io_fail_tmo"
 }
 
-# cut_path P, mend_path P: the cable of a path. Software VN2VN sometimes stays offline after that,
-# too: then the cable is pulled once more, up to three times. The initiator having its target again
-# says nothing yet about who reads by it.
-cut_path() { ip link set "t$1" down; }
+# host_is P STATE: the state of path P's own port.
+host_is() {
+  local name host
+  name=0x$(client_name "$1" | tr -d :)
+  host=$(grep -lx "$name" /sys/class/fc_host/*/port_name)
+  grep -qx "$2" "${host%/port_name}/port_state"
+}
+
+# cut_path P, mend_path P: the cable of a path, until the initiator's kernel has noticed. Software
+# VN2VN sometimes stays offline after that, too: then the cable is pulled once more, up to four
+# times. The initiator having its target again says nothing yet about who reads by it.
+cut_path() {
+  ip link set "t$1" down
+  wait_for 20 host_is "$1" Linkdown
+}
 mend_path() {
   local attempt
-  for attempt in 1 2 3; do
+  for attempt in 1 2 3 4; do
     ip link set "t$1" up
-    if wait_for 15 port_has "$1" port_state Online && wait_for 5 has_lun "$1"; then
+    if wait_for 12 host_is "$1" Online && wait_for 12 port_has "$1" port_state Online &&
+      wait_for 5 has_lun "$1"; then
       echo "path $1 is mended, attempt $attempt"
       return 0
     fi
-    ip link set "t$1" down
+    cut_path "$1"
     sleep 1
   done
   fabric

@@ -9,7 +9,8 @@
 //! | user | its own | its own |
 //! | capabilities, bounding set | immutable attribute, owners, modes, leases | as asked for |
 //! | `no_new_privs`, no core dump, no tracing | yes | yes |
-//! | paths (Landlock) | repository and state only | writing below the named paths only; devices take no requests unless asked for |
+//! | paths (Landlock) | repository and state only | writing below the named paths only |
+//! | requests to devices (Landlock) | none | none, unless asked for |
 //! | programs (Landlock) | none is executed | none is executed |
 //! | system calls (seccomp) | files, an accepted socket, threads | all but a deny-list |
 //!

@@ -1,14 +1,14 @@
 //! The descriptors of a disk and its parents, and the files that they name.
 //!
 //! A parent is taken only when it stands in the same folder and has the CID that its child was
-//! made upon; the hypervisor's own list of parents is compared afterwards (`session`).
+//! made upon; the hypervisor's own list of parents is compared afterwards (`settle`).
 
 use crate::error::RunError;
-use crate::locate::{DatastorePath, SMALL_FILE_MAX, at};
+use crate::locate::{DatastorePath, SMALL_FILE_MAX, again, at};
 use block::ReadAt;
 use std::sync::Arc;
 use vmdk::{Chain, Disk, Layer, VmdkError};
-use vmfs::{File, VmfsError, Volume};
+use vmfs::{File, Volume};
 
 /// Most disks of a chain: vSphere allows 32 snapshots, and one of them is ours.
 const DISKS_MAX: usize = 33;
@@ -28,12 +28,9 @@ impl Member {
     /// The descriptor still says what it did. A host that merges a delta into its parent changes
     /// the parent's CID with its first write.
     pub(crate) fn recheck_descriptor(&self) -> Result<(), RunError> {
-        let failed = |source| match source {
-            VmfsError::Moved { .. } => RunError::Moved { what: self.path.clone() },
-            source => RunError::Datastore { path: self.path.clone(), source },
-        };
-        self.text.recheck().map_err(failed)?;
-        if self.text.read_small(SMALL_FILE_MAX).map_err(failed)? == self.descriptor {
+        self.text.recheck().map_err(again(&self.path))?;
+        let now = self.text.read_small(SMALL_FILE_MAX).map_err(again(&self.path))?;
+        if now == self.descriptor {
             return Ok(());
         }
         Err(RunError::Moved { what: self.path.clone() })

@@ -201,10 +201,7 @@ impl FlatDisk {
     /// Reads again every structure that the map was built from, and compares. Blocks.
     pub fn recheck(&self) -> Result<(), RunError> {
         for (path, file) in self.members.iter().flat_map(|member| &member.files) {
-            file.recheck().map_err(|source| match source {
-                VmfsError::Moved { .. } => RunError::Moved { what: path.clone() },
-                source => RunError::Datastore { path: path.clone(), source },
-            })?;
+            file.recheck().map_err(again(path))?;
         }
         if self.members.len() > 1 {
             self.members.iter().try_for_each(Member::recheck_descriptor)?;
@@ -239,6 +236,14 @@ pub fn small_file(volume: &Volume, path: &str) -> Result<Vec<u8>, RunError> {
 /// What failed, and for which file.
 pub(crate) fn at(path: &str) -> impl Fn(VmfsError) -> RunError + '_ {
     move |source| RunError::Datastore { path: path.into(), source }
+}
+
+/// What failed when a file was looked at again; one that changed meanwhile has moved.
+pub(crate) fn again(path: &str) -> impl Fn(VmfsError) -> RunError + '_ {
+    move |source| match source {
+        VmfsError::Moved { .. } => RunError::Moved { what: path.into() },
+        source => at(path)(source),
+    }
 }
 
 /// Runs `work` on a thread that may block.

@@ -4,9 +4,10 @@
 mod common;
 
 use block::ReadAt;
-use common::oracle::{cache, dissect_digest, has_qemu, python, qemu_content, sha256, skipped};
+use common::oracle::{dissect_digest, has_qemu, python, qemu_content, sha256};
 use common::{content, open};
 use fakes::vmdk::descriptor;
+use lab::place::{skipped, test_cache};
 use model::DiskRange;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -18,12 +19,13 @@ use vmdk::{Chain, Disk, Layer, Place, VmdkError};
 fn samples(test: &str, group: &str) -> Option<PathBuf> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/samples.py");
     let python = python(test)?;
-    let output = Command::new(python).arg(script).arg(cache()).arg(group).output().unwrap();
+    let output =
+        Command::new(python).arg(script).arg(test_cache().unwrap()).arg(group).output().unwrap();
     let words = String::from_utf8_lossy(&output.stderr);
     match output.status.code() {
-        Some(0) => Some(cache().join("vmdk")),
+        Some(0) => Some(test_cache().unwrap().join("vmdk")),
         Some(3) => {
-            skipped(test, &format!("samples cannot be downloaded: {}", words.trim()));
+            skipped(test, &format!("samples cannot be downloaded: {}", words.trim())).unwrap();
             None
         }
         _ => panic!("{words}"),

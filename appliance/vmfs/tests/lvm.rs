@@ -6,6 +6,7 @@ mod common;
 
 use block::{ReadAt, ReadError};
 use common::{devices, esxi};
+use lab::place::test_cache;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -101,7 +102,7 @@ fn devices_of_64_tib_are_read_through_all_their_tables() {
     for name in ["lvm5", "lvm6"] {
         let Some(images) = esxi("devices_of_64_tib", &[]) else { return };
         assert!(images.is_empty());
-        let path = common::cache().join("esxi").join(format!("{name}.csv"));
+        let path = test_cache().unwrap().join("esxi").join(format!("{name}.csv"));
         let device: Arc<dyn ReadAt> = Arc::new(Recorded::parse(&path));
         let volume = LogicalVolume::open(vec![Arc::clone(&device)])
             .unwrap_or_else(|error| panic!("{name}: {error}"));

@@ -4,6 +4,7 @@ use crate::process::run;
 use anyhow::{Context as _, Result, bail};
 use rustix::fs::{FlockOperation, flock};
 use std::fs::File;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
@@ -21,6 +22,25 @@ pub fn repository_root() -> PathBuf {
 pub fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| repository_root().join("target"), PathBuf::from)
+}
+
+/// Where downloads are kept between runs: `HOLDFAST_TEST_CACHE`, or below [`target`].
+///
+/// # Errors
+/// When it cannot be made.
+pub fn test_cache() -> Result<PathBuf> {
+    let cache = std::env::var_os("HOLDFAST_TEST_CACHE")
+        .map_or_else(|| target().join("test-cache"), PathBuf::from);
+    std::fs::create_dir_all(&cache).with_context(|| format!("making {}", cache.display()))?;
+    Ok(cache)
+}
+
+/// Says past the test harness, which hides the output of tests that pass, that one did not run.
+///
+/// # Errors
+/// When standard error is closed.
+pub fn skipped(test: &str, why: &str) -> Result<()> {
+    Ok(writeln!(std::io::stderr(), "SKIPPED: {test}: {why}")?)
 }
 
 /// A directory of its own for one lab, removed when dropped.

@@ -261,11 +261,11 @@ impl Receiver {
         if length == 0 {
             return Some(false);
         }
-        let padding = length.next_multiple_of(4) - length;
-        let total = padding + if self.data_digest { 4 } else { 0 };
+        let total = self.trailer(header);
         if self.staged().len() < total {
             return None;
         }
+        let padding = length.next_multiple_of(4) - length;
         let (pad, wire) = self.staged()[..total].split_at(padding);
         crc.add(pad);
         let damaged = self.data_digest && crc.wire() != *wire;

@@ -1,29 +1,15 @@
 //! Other readers, as processes of their own: qemu-img and dissect.hypervisor.
 
+use lab::place::skipped;
 use sha2::{Digest, Sha256};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-
-/// Where downloads are kept between runs: `HOLDFAST_TEST_CACHE`, or below `target`.
-pub(crate) fn cache() -> PathBuf {
-    let default = || Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("test-cache");
-    let cache = std::env::var_os("HOLDFAST_TEST_CACHE").map_or_else(default, PathBuf::from);
-    std::fs::create_dir_all(&cache).unwrap();
-    cache
-}
-
-/// Says past the test harness, which hides the output of tests that pass, that one did not run.
-pub(crate) fn skipped(test: &str, why: &str) {
-    let mut stderr = std::io::stderr();
-    writeln!(stderr, "SKIPPED: {test}: {why}").unwrap();
-}
 
 /// True when qemu-img is there; said loudly when it is not.
 pub(crate) fn has_qemu(test: &str) -> bool {
     let there = Command::new("qemu-img").arg("--version").output().is_ok();
     if !there {
-        skipped(test, "no qemu-img (Debian package qemu-utils)");
+        skipped(test, "no qemu-img (Debian package qemu-utils)").unwrap();
     }
     there
 }
@@ -32,7 +18,7 @@ pub(crate) fn has_qemu(test: &str) -> bool {
 pub(crate) fn python(test: &str) -> Option<PathBuf> {
     let venv = std::env::var_os("HOLDFAST_VENV");
     if venv.is_none() {
-        skipped(test, "no Python environment with dissect.hypervisor (HOLDFAST_VENV)");
+        skipped(test, "no Python environment with dissect.hypervisor (HOLDFAST_VENV)").unwrap();
     }
     venv.map(|venv| Path::new(&venv).join("bin/python"))
 }

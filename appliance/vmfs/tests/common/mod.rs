@@ -4,10 +4,10 @@
 #![allow(clippy::unwrap_used)] // a test ends where something is not as it must be
 
 use block::ReadAt;
+use lab::place::{skipped, test_cache};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -17,28 +17,14 @@ use vmfs::{FileKind, Target, Volume};
 /// Packages of the private environment, when the caller brings none (`HOLDFAST_VENV`).
 const PACKAGES: [&str; 3] = ["dissect.cstruct==4.7", "dissect.util==3.24", "dissect.vmfs==3.13"];
 
-/// Where downloads are kept between runs: `HOLDFAST_TEST_CACHE`, or below `target`.
-pub(crate) fn cache() -> PathBuf {
-    let default = || Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("test-cache");
-    let cache = std::env::var_os("HOLDFAST_TEST_CACHE").map_or_else(default, PathBuf::from);
-    std::fs::create_dir_all(&cache).unwrap();
-    cache
-}
-
-/// Says past the test harness, which hides the output of tests that pass, that one did not run.
-pub(crate) fn skipped(test: &str, why: &str) {
-    let mut stderr = std::io::stderr();
-    writeln!(stderr, "SKIPPED: {test}: {why}").unwrap();
-}
-
 /// A Python that has dissect.vmfs; `None`, said loudly, when it cannot be had.
 pub(crate) fn python(test: &str) -> Option<PathBuf> {
     if let Some(venv) = std::env::var_os("HOLDFAST_VENV") {
         return Some(Path::new(&venv).join("bin/python"));
     }
-    let venv = cache().join("venv");
+    let venv = test_cache().unwrap().join("venv");
     let python = venv.join("bin/python");
-    let lock = File::create(cache().join("venv.lock")).unwrap();
+    let lock = File::create(test_cache().unwrap().join("venv.lock")).unwrap();
     rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
     if venv.join("complete").exists() {
         return Some(python);
@@ -53,7 +39,7 @@ pub(crate) fn python(test: &str) -> Option<PathBuf> {
             Some(python)
         }
         Err(why) => {
-            skipped(test, &format!("no Python environment with dissect.vmfs: {why}"));
+            skipped(test, &format!("no Python environment with dissect.vmfs: {why}")).unwrap();
             None
         }
     }
@@ -71,17 +57,17 @@ fn run(command: &mut Command) -> Result<(), String> {
 pub(crate) fn esxi(test: &str, names: &[&str]) -> Option<Vec<PathBuf>> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/esxi_volumes.py");
     let python = python(test)?;
-    let output = Command::new(python).arg(script).arg(cache()).output().unwrap();
+    let output = Command::new(python).arg(script).arg(test_cache().unwrap()).output().unwrap();
     match output.status.code() {
         Some(0) => {}
         Some(3) => {
             let why = String::from_utf8_lossy(&output.stderr);
-            skipped(test, &format!("volumes made by ESXi cannot be downloaded: {why}"));
+            skipped(test, &format!("volumes made by ESXi cannot be downloaded: {why}")).unwrap();
             return None;
         }
         _ => panic!("{}", String::from_utf8_lossy(&output.stderr)),
     }
-    let path = |name: &&str| cache().join("esxi").join(format!("{name}.bin"));
+    let path = |name: &&str| test_cache().unwrap().join("esxi").join(format!("{name}.bin"));
     Some(names.iter().map(path).collect())
 }
 

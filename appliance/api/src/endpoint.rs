@@ -50,7 +50,8 @@ impl Method {
 #[serde(deny_unknown_fields)]
 pub struct Nothing {}
 
-/// A response body of plain bytes (`application/octet-stream`) with a `Content-Length`.
+/// A response body of plain bytes (`application/octet-stream`), with a `Content-Length` where it
+/// is known before the first byte; else chunked, and broken off when it does not come to its end.
 #[derive(Clone, Copy, Debug)]
 pub struct Raw;
 
@@ -226,6 +227,8 @@ endpoints! {
     ProveConsistency: Get "/ledger/proof/consistency", ConsistencyQuery, Nothing => 200 Proof;
     /// The raw image of a disk, or a range of it.
     GetDisk: Get "/points/{point}/disks/{disk}", Nothing, Nothing => 200 Raw;
+    /// A disk as a streamOptimized VMDK; it is made while it is sent.
+    ExportDisk: Get "/points/{point}/disks/{disk}/vmdk", Nothing, Nothing => 200 Raw;
     /// Where a disk has data; the rest is zero.
     GetDataRanges: Get "/points/{point}/disks/{disk}/map",
         DataRangesQuery, Nothing => 200 DataRanges;

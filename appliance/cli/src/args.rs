@@ -1,6 +1,6 @@
 //! The command line as types.
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use jiff::Timestamp;
 use std::path::PathBuf;
@@ -109,16 +109,19 @@ pub(crate) enum Point {
         #[arg(long)]
         no_wait: bool,
     },
-    /// Write a disk of a recovery point into a sparse raw image
+    /// Write a disk of a recovery point into a file
     Restore {
         #[command(flatten)]
         point: PointId,
         /// Index of the disk, as 'point show' lists it
         #[arg(long, value_name = "N")]
         disk: u32,
-        /// The image; it appears under this name when it is whole
+        /// The file; it appears under this name when it is whole
         #[arg(long, value_name = "FILE")]
         output: PathBuf,
+        /// What the file is
+        #[arg(long, value_enum, default_value = "raw")]
+        format: Format,
         /// Replace FILE if it exists
         #[arg(long)]
         force: bool,
@@ -145,6 +148,15 @@ pub(crate) enum Point {
         #[arg(long)]
         preview: bool,
     },
+}
+
+/// What a disk is restored as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// The disk's bytes, a sparse file
+    Raw,
+    /// A streamOptimized VMDK, compressed, as hypervisors import it
+    Vmdk,
 }
 
 #[derive(Debug, Subcommand)]

@@ -121,6 +121,14 @@ impl Client {
         Ok(response.into_body().into_with_config().limit(u64::MAX).reader())
     }
 
+    /// A disk as a VMDK; the reader ends in an error when it does not come to its end.
+    pub(crate) fn vmdk(&self, point: &str, disk: u32) -> Result<impl Read + use<>, Error> {
+        let parameters = [point, &disk.to_string()];
+        let endpoint = api::endpoint::ExportDisk;
+        let (_, response) = self.send(endpoint, &parameters, &[], &api::Nothing {}, None)?;
+        Ok(response.into_body().into_with_config().limit(u64::MAX).reader())
+    }
+
     fn send<P: Endpoint<Request: Serialize>>(
         &self,
         _: P,

@@ -21,6 +21,8 @@ pub(crate) enum Error {
     Misbehaved { method: &'static str, url: String, why: String },
     #[error("the image broke off at byte {offset} of {length}")]
     BrokenOff { offset: u64, length: u64, source: io::Error },
+    #[error("the VMDK breaks off after {offset} bytes")]
+    ExportBrokenOff { offset: u64, source: io::Error },
     #[error("no {noun} begins with '{id}'")]
     Unknown { noun: &'static str, id: String },
     #[error("several {noun}s begin with '{id}': {}", candidates.join(", "))]
@@ -47,9 +49,10 @@ impl Error {
         match self {
             Self::Refused(problem) => problem.kind,
             Self::NoTokenFile | Self::Server { .. } => None,
-            Self::TokenFile { .. } | Self::Call { .. } | Self::BrokenOff { .. } => {
-                Some(ErrorKind::Retryable)
-            }
+            Self::TokenFile { .. }
+            | Self::Call { .. }
+            | Self::BrokenOff { .. }
+            | Self::ExportBrokenOff { .. } => Some(ErrorKind::Retryable),
             Self::Misbehaved { .. } | Self::Unproven { .. } => Some(ErrorKind::Misbehaved),
             Self::Unknown { .. } | Self::NoDisk { .. } => Some(ErrorKind::NotFound),
             Self::Ambiguous { .. } => None,
@@ -89,7 +92,9 @@ impl Error {
             Self::TokenFile { .. } => ("token-file", "The token file cannot be read"),
             Self::Call { .. } => ("no-answer", "The appliance does not answer"),
             Self::Misbehaved { .. } => ("bad-answer", "The answer makes no sense"),
-            Self::BrokenOff { .. } => ("broken-off", "The restore broke off"),
+            Self::BrokenOff { .. } | Self::ExportBrokenOff { .. } => {
+                ("broken-off", "The restore broke off")
+            }
             Self::Unknown { .. } => ("unknown-id", "There is nothing with this id"),
             Self::Ambiguous { .. } => ("ambiguous-id", "The id is not unique"),
             Self::NoDisk { .. } => ("disk-unknown", "The recovery point has no such disk"),
@@ -112,7 +117,7 @@ impl Error {
             }
             Self::Call { .. } => "Check that holdfastd runs and listens there.".into(),
             Self::Misbehaved { .. } => "Check that the address is the appliance's.".into(),
-            Self::BrokenOff { .. } => {
+            Self::BrokenOff { .. } | Self::ExportBrokenOff { .. } => {
                 "No image was left behind. Look at the appliance's log, verify the recovery \
                  point, and try again."
                     .into()

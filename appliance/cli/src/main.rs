@@ -14,6 +14,8 @@
 //! | `client` | typed calls over HTTP |
 //! | `command` | one file for each noun |
 //! | `restore` | a disk image into a sparse file |
+//! | `export` | a disk as a VMDK into a file |
+//! | `part` | a file that appears when it is whole |
 //! | `watch`, `progress` | runs until they end, bars and lines |
 //! | `output`, `error` | what the user sees |
 
@@ -21,7 +23,9 @@ mod args;
 mod client;
 mod command;
 mod error;
+mod export;
 mod output;
+mod part;
 mod progress;
 mod restore;
 mod watch;

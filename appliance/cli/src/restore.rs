@@ -10,16 +10,12 @@
 
 use crate::client::Client;
 use crate::error::Error;
+use crate::part::Part;
 use crate::progress::Meter;
 use api::endpoint::GetDataRanges;
 use model::DiskRange;
-use rustix::fs::{CWD, RenameFlags, renameat_with};
-use rustix::io::Errno;
-use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
 use std::io::Read;
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Bytes of one request.
 const PIECE_BYTES: u64 = 32 << 20;
@@ -27,8 +23,6 @@ const PIECE_BYTES: u64 = 32 << 20;
 const BUFFER_BYTES: usize = 1 << 20;
 /// How often a download that broke off is asked for its reason.
 const REASON_TRIES: usize = 3;
-/// Zero blocks of this size become holes: the block of common file systems.
-const BLOCK_BYTES: usize = 4096;
 
 /// What to restore, and where to.
 pub(crate) struct Restore<'a> {
@@ -54,13 +48,10 @@ pub(crate) struct Restored {
 impl Restore<'_> {
     /// Restores; the image has `capacity` bytes.
     pub(crate) fn run(&self, capacity: u64, meter: &mut Meter) -> Result<Restored, Error> {
-        if !self.force && fs::symlink_metadata(self.output).is_ok() {
-            return Err(Error::Exists { path: self.output.to_owned() });
-        }
         let part = Part::create(self.output, self.force)?;
-        part.file.set_len(capacity).map_err(Error::file("sizing", &part.path))?;
+        part.set_length(capacity)?;
         let restored = self.fill(&part, capacity, meter)?;
-        part.publish(self.output, capacity, self.force)?;
+        part.publish(capacity)?;
         Ok(restored)
     }
 
@@ -177,98 +168,4 @@ fn fill(from: &mut impl Read, buffer: &mut [u8]) -> Result<(), (u64, std::io::Er
         }
     }
     Ok(())
-}
-
-/// FILE.part; removed when it is dropped, unless it was published.
-struct Part {
-    file: File,
-    path: PathBuf,
-    published: bool,
-}
-
-impl Part {
-    fn create(output: &Path, force: bool) -> Result<Self, Error> {
-        let mut name = OsString::from(output);
-        name.push(".part");
-        let path = PathBuf::from(name);
-        let mut options = OpenOptions::new();
-        options.write(true).truncate(force).create(force).create_new(!force);
-        let file = options.open(&path).map_err(|source| match source.kind() {
-            std::io::ErrorKind::AlreadyExists => Error::Exists { path: path.clone() },
-            _ => Error::File { operation: "creating", path: path.clone(), source },
-        })?;
-        Ok(Self { file, path, published: false })
-    }
-
-    /// Writes the blocks of `bytes` that are not all zero; returns how many bytes that were.
-    fn write_sparse(&self, bytes: &[u8], offset: u64) -> Result<u64, Error> {
-        let mut written = 0;
-        let mut at = 0;
-        while at < bytes.len() {
-            let (skip, take) = next_data(&bytes[at..], offset + at as u64);
-            let data = &bytes[at + skip..at + skip + take];
-            let place = offset + (at + skip) as u64;
-            self.file.write_all_at(data, place).map_err(Error::file("writing", &self.path))?;
-            written += take as u64;
-            at += skip + take;
-        }
-        Ok(written)
-    }
-
-    fn publish(mut self, output: &Path, capacity: u64, force: bool) -> Result<(), Error> {
-        let metadata = self.file.metadata().map_err(Error::file("checking", &self.path))?;
-        if metadata.len() != capacity {
-            let source = std::io::Error::other(format!("it has {} bytes", metadata.len()));
-            return Err(Error::BrokenOff { offset: metadata.len(), length: capacity, source });
-        }
-        self.file.sync_all().map_err(Error::file("syncing", &self.path))?;
-        rename(&self.path, output, force)?;
-        self.published = true;
-        let parent = output.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let folder = parent.unwrap_or(Path::new("."));
-        let synced = File::open(folder).and_then(|folder| folder.sync_all());
-        synced.map_err(Error::file("syncing the folder", folder))
-    }
-}
-
-impl Drop for Part {
-    fn drop(&mut self) {
-        if !self.published {
-            // A file that cannot be removed is still only a FILE.part.
-            let _ = fs::remove_file(&self.path);
-        }
-    }
-}
-
-/// Without `force`, a file that appeared in the meantime is not replaced either.
-fn rename(from: &Path, to: &Path, force: bool) -> Result<(), Error> {
-    let flags = if force { RenameFlags::empty() } else { RenameFlags::NOREPLACE };
-    match renameat_with(CWD, from, CWD, to, flags) {
-        Ok(()) => Ok(()),
-        Err(Errno::EXIST) => Err(Error::Exists { path: to.to_owned() }),
-        // The file system does not know the flag; the check at the beginning must do.
-        Err(Errno::INVAL) if !force => fs::rename(from, to).map_err(Error::file("renaming to", to)),
-        Err(errno) => Err(Error::file("renaming to", to)(errno.into())),
-    }
-}
-
-/// How many zero bytes to skip and how many bytes of data follow, both in whole blocks of the
-/// disk; `offset` is where `bytes` lie on it. The two are never both 0 when `bytes` is not empty.
-fn next_data(bytes: &[u8], offset: u64) -> (usize, usize) {
-    let skip: usize = blocks(bytes, offset).take_while(|b| is_zero(b)).map(<[u8]>::len).sum();
-    let rest = &bytes[skip..];
-    let data = blocks(rest, offset + skip as u64).take_while(|b| !is_zero(b));
-    (skip, data.map(<[u8]>::len).sum())
-}
-
-/// `bytes` cut at the block borders of the disk; the first and last may be short.
-fn blocks(bytes: &[u8], offset: u64) -> impl Iterator<Item = &[u8]> {
-    let within = usize::try_from(offset % BLOCK_BYTES as u64).unwrap_or(0);
-    let first = (BLOCK_BYTES - within).min(bytes.len());
-    let (head, rest) = bytes.split_at(first);
-    std::iter::once(head).filter(|head| !head.is_empty()).chain(rest.chunks(BLOCK_BYTES))
-}
-
-fn is_zero(block: &[u8]) -> bool {
-    block.iter().all(|&byte| byte == 0)
 }

@@ -171,6 +171,13 @@ pub trait Engine: Send + Sync + 'static {
         range: DiskRange,
     ) -> impl Future<Output = EngineResult<Chunks>> + Send;
 
+    /// A disk as a streamOptimized VMDK. Its end is an empty piece.
+    fn export_disk(
+        &self,
+        id: RecoveryPointId,
+        disk: u32,
+    ) -> impl Future<Output = EngineResult<Chunks>> + Send;
+
     /// Where a disk has data.
     fn data_ranges(
         &self,
@@ -192,6 +199,8 @@ pub trait Engine: Send + Sync + 'static {
 ///
 /// The sender stops when the receiver is gone (the client has left). An `Err`, or a channel that
 /// ends early, breaks the connection, so that a client never takes a part for the whole.
+///
+/// Where nobody knows the length before, an empty piece is the last one.
 pub type Chunks = mpsc::Receiver<EngineResult<Bytes>>;
 
 /// A whole body whose length is known before its first byte.

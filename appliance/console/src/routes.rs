@@ -6,8 +6,8 @@ use crate::engine::{Engine, EngineResult};
 use crate::secret::Secret;
 use crate::{assets, auth, stream};
 use api::endpoint::{
-    AddVolume, DeletePoint, DiscoverPortal, ExtendLock, GetDataRanges, GetDisk, GetFile,
-    GetForecast, GetLedgerHead, GetMaintenance, GetPoint, GetRun, GetStatus, HoldPoint,
+    AddVolume, DeletePoint, DiscoverPortal, ExportDisk, ExtendLock, GetDataRanges, GetDisk,
+    GetFile, GetForecast, GetLedgerHead, GetMaintenance, GetPoint, GetRun, GetStatus, HoldPoint,
     ListFcPorts, ListLeaves, ListPoints, ListRuns, ListSanLuns, ListSanPaths, ListSanSessions,
     ListVms, ListVolumes, LoginSan, PreviewDeletion, PreviewExpiry, ProveConsistency,
     ProveInclusion, RotateKey, StartMaintenance, StartRuns, TestLun, TightenLock, VerifyPoint,
@@ -108,6 +108,7 @@ fn endpoints<E: Engine>(limits: BodyLimits) -> Routes<E> {
             Ok(engine.data_ranges(point, disk, call.query).await?)
         })
         .raw(GetDisk, stream::disk)
+        .raw(ExportDisk, stream::vmdk)
         .raw(GetFile, stream::file)
 }
 
@@ -289,6 +290,7 @@ mod tests {
         test_lun(NaaName, LunTestRequest) -> LunTest;
         disk_capacity(RecoveryPointId, u32) -> u64;
         read_disk(RecoveryPointId, u32, DiskRange) -> Chunks;
+        export_disk(RecoveryPointId, u32) -> Chunks;
         data_ranges(RecoveryPointId, u32, DataRangesQuery) -> DataRanges;
         file(RecoveryPointId, String) -> Blob;
     }

@@ -1,11 +1,11 @@
-//! Bytes from the engine as the body of a response whose length was promised.
+//! Bytes from the engine as the body of a response, which is whole or broken off.
 
 use crate::answer::Failure;
 use crate::call::Call;
 use crate::engine::{Blob, Chunks, Engine};
 use crate::range::{Wanted, wanted};
 use api::Problem;
-use api::endpoint::{GetDisk, GetFile};
+use api::endpoint::{ExportDisk, GetDisk, GetFile};
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use axum::response::IntoResponse;
@@ -47,6 +47,31 @@ pub(crate) async fn disk<E: Engine>(
         let shown = format!("bytes {}-{last}/{capacity}", range.offset);
         insert(headers, header::CONTENT_RANGE, &shown);
     }
+    Ok(response)
+}
+
+/// A disk as a VMDK, whole.
+pub(crate) async fn vmdk<E: Engine>(
+    engine: Arc<E>,
+    call: Call<ExportDisk>,
+) -> Result<Response<Body>, Failure> {
+    let point: RecoveryPointId = call.parameter("point")?;
+    let disk: u32 = call.parameter("disk")?;
+    let body = if call.method == Method::HEAD {
+        engine.disk_capacity(point, disk).await?;
+        Body::empty()
+    } else {
+        let mut chunks = engine.export_disk(point, disk).await?;
+        let first = chunks.recv().await.transpose()?;
+        let what = format!("disk {disk} of recovery point {point} as a VMDK");
+        Body::new(Ended { first, chunks, what })
+    };
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    let media = HeaderValue::from_static("application/octet-stream");
+    headers.insert(header::CONTENT_TYPE, media);
+    let name = format!("attachment; filename=\"{point}-disk-{disk}.vmdk\"");
+    insert(headers, header::CONTENT_DISPOSITION, &name);
     Ok(response)
 }
 
@@ -116,6 +141,8 @@ enum StreamError {
     Early(u64),
     #[error("the source brought {0} bytes too many")]
     Late(u64),
+    #[error("the source ended without saying that this is all")]
+    Unended,
 }
 
 impl HttpBody for Exact {
@@ -136,10 +163,7 @@ impl HttpBody for Exact {
             None if self.left == 0 => return Poll::Ready(None),
             None => Err(StreamError::Early(self.left)),
         };
-        Poll::Ready(Some(taken.map(Frame::data).map_err(|error| {
-            tracing::error!(what = self.what, %error, "a download was broken off");
-            error.into()
-        })))
+        Poll::Ready(Some(taken.map(Frame::data).map_err(|error| broken_off(&self.what, error))))
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -154,4 +178,39 @@ impl Exact {
         self.left = left.ok_or(StreamError::Late(length.saturating_sub(self.left)))?;
         Ok(bytes)
     }
+}
+
+/// A body whose length nobody knows before: an empty piece ends it. Without one the server breaks
+/// the connection, and the client misses the last chunk.
+struct Ended {
+    first: Option<Bytes>,
+    chunks: Chunks,
+    what: String,
+}
+
+impl HttpBody for Ended {
+    type Data = Bytes;
+    type Error = Box<dyn std::error::Error + Send + Sync>;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let next = match self.first.take() {
+            Some(first) => Some(Ok(first)),
+            None => ready!(self.chunks.poll_recv(context)),
+        };
+        let error = match next {
+            Some(Ok(bytes)) if bytes.is_empty() => return Poll::Ready(None),
+            Some(Ok(bytes)) => return Poll::Ready(Some(Ok(Frame::data(bytes)))),
+            Some(Err(error)) => StreamError::Source(Box::new(error)),
+            None => StreamError::Unended,
+        };
+        Poll::Ready(Some(Err(broken_off(&self.what, error))))
+    }
+}
+
+fn broken_off(what: &str, error: StreamError) -> Box<dyn std::error::Error + Send + Sync> {
+    tracing::error!(what, %error, "a download was broken off");
+    error.into()
 }

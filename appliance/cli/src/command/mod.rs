@@ -12,7 +12,9 @@ mod status;
 mod vm;
 mod volume;
 
-use crate::args::{Args, Backup, Command, Ledger, Lock, Point, Repository, Run, San, Vm, Volume};
+use crate::args::{
+    Args, Backup, Command, Format, Ledger, Lock, Point, Repository, Run, San, Vm, Volume,
+};
 use crate::client::Client;
 use crate::error::Error;
 use crate::output::{Outcome, Show};
@@ -40,8 +42,11 @@ pub(crate) fn execute(args: &Args, show: Show) -> Result<Outcome, Error> {
         Command::Point(Point::Verify { point, no_wait }) => {
             point::verify(client, show, &point.id, *no_wait)
         }
-        Command::Point(Point::Restore { point, disk, output, force }) => {
+        Command::Point(Point::Restore { point, disk, output, format: Format::Raw, force }) => {
             point::restore(client, show, &point.id, *disk, output, *force)
+        }
+        Command::Point(Point::Restore { point, disk, output, format: Format::Vmdk, force }) => {
+            point::export(client, show, &point.id, *disk, output, *force)
         }
         Command::Point(Point::Hold { point, matter }) => lock::hold(client, &point.id, matter),
         Command::Point(Point::Lock(Lock::Extend { point, until, days })) => {

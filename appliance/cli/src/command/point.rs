@@ -3,6 +3,7 @@
 use super::{resolve, run};
 use crate::client::Client;
 use crate::error::Error;
+use crate::export::Export;
 use crate::output::{Outcome, Show, Table, clean, size};
 use crate::progress::Meter;
 use crate::restore::Restore;
@@ -70,16 +71,14 @@ pub(crate) fn restore(
     force: bool,
 ) -> Result<Outcome, Error> {
     let point = &whole(client, id)?;
-    let detail = client.ask(GetPoint, &[point])?;
-    let found = detail.disks.iter().find(|known| known.index == disk);
-    let known = found.ok_or_else(|| Error::NoDisk { point: point.clone(), disk })?;
-    let mut meter = Meter::new(show, std::slice::from_ref(&detail.summary.vm.name));
+    let (vm, capacity) = known_disk(client, point, disk)?;
+    let mut meter = Meter::new(show, std::slice::from_ref(&vm));
     let restore = Restore { client, point, disk, output, force };
-    let done = restore.run(known.capacity_bytes, &mut meter)?;
+    let done = restore.run(capacity, &mut meter)?;
     meter.done(0, true, "restored");
     let text = format!(
         "disk {disk} of {} is restored to {}: {}, {} of it data\n",
-        clean(&detail.summary.vm.name),
+        clean(&vm),
         output.display(),
         size(done.capacity_bytes),
         size(done.written_bytes),
@@ -93,6 +92,41 @@ pub(crate) fn restore(
         "written_bytes": done.written_bytes,
     });
     Ok(Outcome::new(text, &json))
+}
+
+/// `point restore --format vmdk`.
+pub(crate) fn export(
+    client: &Client,
+    show: Show,
+    id: &str,
+    disk: u32,
+    output: &Path,
+    force: bool,
+) -> Result<Outcome, Error> {
+    let point = &whole(client, id)?;
+    let (vm, capacity_bytes) = known_disk(client, point, disk)?;
+    let mut meter = Meter::new(show, std::slice::from_ref(&vm));
+    let file_bytes = Export { client, point, disk, output, force }.run(&mut meter)?;
+    meter.done(0, true, "exported");
+    let output = output.display().to_string();
+    let (disk_size, file_size) = (size(capacity_bytes), size(file_bytes));
+    let text = format!(
+        "disk {disk} of {} is exported to {output}: {disk_size} as a VMDK of {file_size}\n",
+        clean(&vm)
+    );
+    let json = serde_json::json!({
+        "point": point, "disk": disk, "output": output,
+        "capacity_bytes": capacity_bytes, "file_bytes": file_bytes,
+    });
+    Ok(Outcome::new(text, &json))
+}
+
+/// The VM's name and the capacity of one of the point's disks.
+fn known_disk(client: &Client, point: &str, disk: u32) -> Result<(String, u64), Error> {
+    let detail = client.ask(GetPoint, &[point])?;
+    let found = detail.disks.iter().find(|known| known.index == disk);
+    let known = found.ok_or_else(|| Error::NoDisk { point: point.to_owned(), disk })?;
+    Ok((detail.summary.vm.name, known.capacity_bytes))
 }
 
 pub(super) fn whole(client: &Client, id: &str) -> Result<String, Error> {

@@ -75,6 +75,27 @@ fn a_stream_that_breaks_leaves_the_old_file_as_it_was() {
 }
 
 #[test]
+fn an_export_is_written_as_it_comes() {
+    let (_server, tool) = start();
+    let (status, done) = restore(&tool, "0", &["--format", "vmdk"]);
+    let (capacity, image) = (DISKS[0].capacity, disks::image(0));
+    assert_eq!((status, &done["capacity_bytes"]), (0, &json!(capacity)));
+    assert_eq!(done["file_bytes"], image.len());
+    assert!(fs::read(tool.path("disk.img")).unwrap() == image);
+    assert_eq!(tool.files(), ["disk.img"]);
+}
+
+#[test]
+fn an_export_that_breaks_leaves_no_file() {
+    for disk in ["1", "2"] {
+        let (_server, tool) = start();
+        let (status, problem) = restore(&tool, disk, &["--format", "vmdk"]);
+        assert_eq!((status, &problem["code"]), (1, &json!("broken-off")), "disk {disk}");
+        assert_eq!(tool.files(), Vec::<String>::new());
+    }
+}
+
+#[test]
 fn a_file_is_replaced_only_by_force() {
     let (_server, tool) = start();
     fs::write(tool.path("disk.img"), "old").unwrap();

@@ -97,6 +97,52 @@ fn a_source_that_brings_too_much_brings_no_more_than_was_promised() {
     assert_eq!(server.get("/api/v1/status").status, 200);
 }
 
+/// The scripted engine sends the image itself as the export: what counts here is how it ends.
+fn exported(server: &Server, disk: u32) -> Answer {
+    server.get(&format!("/api/v1/points/{FREE}/disks/{disk}/vmdk"))
+}
+
+#[test]
+fn an_export_comes_whole_without_a_length() {
+    let server = Server::start();
+    let answer = exported(&server, 0);
+    assert_eq!((answer.status, answer.header("content-length")), (200, None));
+    assert_eq!(answer.header("transfer-encoding"), Some("chunked"));
+    let name = answer.header("content-disposition").unwrap();
+    assert_eq!(name, format!("attachment; filename=\"{FREE}-disk-0.vmdk\""));
+    let mut body = Vec::new();
+    assert!(dechunked(&answer.body, &mut body), "the last chunk has come");
+    assert!(body == disks::image(0));
+    assert_eq!(exported(&server, 99).status, 404);
+}
+
+#[test]
+fn an_export_that_fails_or_just_ends_lacks_its_last_chunk() {
+    let server = Server::start();
+    for index in [1, 2] {
+        let answer = exported(&server, index);
+        let mut body = Vec::new();
+        assert!(!dechunked(&answer.body, &mut body), "disk {index}");
+        assert!(!body.is_empty() && disks::image(0).starts_with(&body), "disk {index}");
+    }
+    assert_eq!(server.get("/api/v1/status").status, 200);
+}
+
+/// The bytes of a chunked body (RFC 9112, section 7.1); false when its last chunk is missing.
+fn dechunked(mut body: &[u8], into: &mut Vec<u8>) -> bool {
+    while let Some(end) = body.windows(2).position(|pair| pair == b"\r\n") {
+        let size = std::str::from_utf8(&body[..end]).expect("hex digits");
+        let size = usize::from_str_radix(size, 16).expect("hex digits");
+        body = &body[end + 2..];
+        if size == 0 {
+            return true;
+        }
+        into.extend_from_slice(&body[..size.min(body.len())]);
+        body = body.get(size + 2..).unwrap_or_default();
+    }
+    false
+}
+
 #[test]
 fn the_map_and_the_image_agree() {
     let server = Server::start();

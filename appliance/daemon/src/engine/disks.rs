@@ -9,11 +9,15 @@ use repository::{Cell, DiskReader, Repository};
 use tokio::sync::mpsc::{self, Sender};
 
 /// Chunks that a stream may hold in memory.
-const AHEAD: usize = 4;
+pub(super) const AHEAD: usize = 4;
 /// Zeros are sent in pieces of this size, without a copy.
 static ZEROS: [u8; 1 << 20] = [0; 1 << 20];
 
-fn open(repository: &Repository, id: RecoveryPointId, disk: u32) -> EngineResult<DiskReader> {
+pub(super) fn open(
+    repository: &Repository,
+    id: RecoveryPointId,
+    disk: u32,
+) -> EngineResult<DiskReader> {
     let disk = usize::try_from(disk).expect("64-bit machine");
     repository.open_disk(id, disk).map_err(|error| from_store(&error))
 }

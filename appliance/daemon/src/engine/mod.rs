@@ -2,6 +2,7 @@
 
 mod care;
 mod disks;
+mod export;
 mod locks;
 mod points;
 mod record;
@@ -223,6 +224,11 @@ impl Engine for Appliance {
     ) -> EngineResult<Chunks> {
         let repository = self.repository.clone();
         blocking(move || disks::stream(&repository, id, disk, range)).await
+    }
+
+    async fn export_disk(&self, id: RecoveryPointId, disk: u32) -> EngineResult<Chunks> {
+        let repository = self.repository.clone();
+        blocking(move || export::stream(&repository, id, disk)).await
     }
 
     async fn data_ranges(

@@ -1,13 +1,17 @@
 //! A locked point is kept, a damaged one is told, and both are known after a restart.
 
-use crate::site::{Site, flip};
+use crate::site::{Site, VM, ended_well, flip};
 use api::{Problem, Run, RunResult};
 use std::path::PathBuf;
 
 #[test]
 fn a_locked_point_is_not_deleted_and_says_until_when() {
     let mut site = Site::new();
-    let run = site.backup_and_compare("first");
+    let truth = site.lab.keep_truth(VM, 0, "first").unwrap();
+    let run = site.backup();
+    assert!(ended_well(&run), "{run:#?}");
+    site.restore_and_compare(&run, &truth);
+    site.export_and_compare(&run, &truth);
     let point = run.point.unwrap().to_string();
     for attempt in ["running", "restarted"] {
         let cli = site.daemon.cli().unwrap();
@@ -60,8 +64,11 @@ fn a_rotten_bit_is_found_told_after_a_restart_and_never_restored() {
     let file = image.to_str().unwrap();
     let cli = site.daemon.cli().unwrap();
     let arguments = ["point", "restore", &point, "--disk", "0", "--output", file];
-    assert!(!cli.output(&arguments).unwrap().status.success());
-    assert!(!image.exists(), "no part of an image is taken for the whole");
+    for format in ["raw", "vmdk"] {
+        let arguments = [&arguments[..], &["--format", format]].concat();
+        assert!(!cli.output(&arguments).unwrap().status.success(), "{format}");
+        assert!(!image.exists(), "no part of an image is taken for the whole: {format}");
+    }
 
     // The next backup does not build on what is known to be damaged: it heals.
     let healed = site.backup_and_compare("after the rot");

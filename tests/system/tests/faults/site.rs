@@ -81,6 +81,29 @@ impl Site {
         std::fs::remove_file(image).unwrap();
     }
 
+    /// Exports the run's first disk as a VMDK, has qemu-img check and read it, and compares.
+    pub fn export_and_compare(&self, run: &Run, truth: &Path) {
+        let point = run.point.unwrap().to_string();
+        let (vmdk, image) = ("exported.vmdk", "exported.raw");
+        let [vmdk, image] = [vmdk, image].map(|name| self.lab.directory().join(name));
+        let file = vmdk.to_str().unwrap();
+        let arguments = ["point", "restore", &point, "--disk", "0", "--output", file];
+        let arguments = [&arguments[..], &["--format", "vmdk"]].concat();
+        let output = self.daemon.cli().unwrap().output(&arguments).unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let qemu_img = |arguments: &[&str]| {
+            let mut command = std::process::Command::new("qemu-img");
+            let done = command.args(arguments).output().expect("qemu-img starts");
+            assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        };
+        qemu_img(&["check", "-f", "vmdk", file]);
+        qemu_img(&["convert", "-f", "vmdk", "-O", "raw", file, image.to_str().unwrap()]);
+        let compared = compare(truth, &image).unwrap();
+        assert!(compared.is_equal(), "{compared:?}");
+        std::fs::remove_file(image).unwrap();
+        std::fs::remove_file(vmdk).unwrap();
+    }
+
     pub fn points(&self) -> Vec<PointSummary> {
         let page: Page<PointSummary> = self.daemon.cli().unwrap().json(&["point", "list"]).unwrap();
         page.items

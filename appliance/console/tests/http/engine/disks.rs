@@ -79,6 +79,25 @@ pub fn stream(disk: u32, range: DiskRange) -> Chunks {
     chunks
 }
 
+/// The image as if it were a VMDK: an empty piece ends it, unless the source fails before.
+pub fn exported(disk: u32) -> Chunks {
+    let mut image = stream(disk, DiskRange { offset: 0, length: DISKS[disk as usize].capacity });
+    let (sender, chunks) = mpsc::channel(4);
+    tokio::spawn(async move {
+        let mut left = DISKS[disk as usize].capacity;
+        while let Some(piece) = image.recv().await {
+            left = left.saturating_sub(piece.as_ref().map_or(0, |bytes| bytes.len() as u64));
+            if sender.send(piece).await.is_err() {
+                return;
+            }
+        }
+        if left == 0 {
+            let _ = sender.send(Ok(Bytes::new())).await;
+        }
+    });
+    chunks
+}
+
 /// `None`: the source ends here.
 fn piece(disk: u32, range: DiskRange) -> Option<EngineResult<Bytes>> {
     match DISKS[disk as usize].fault {

@@ -303,6 +303,11 @@ impl Engine for Scripted {
         Ok(disks::stream(disk, range))
     }
 
+    async fn export_disk(&self, id: RecoveryPointId, disk: u32) -> EngineResult<Chunks> {
+        self.check_disk(id, disk)?;
+        Ok(disks::exported(disk))
+    }
+
     async fn data_ranges(
         &self,
         id: RecoveryPointId,

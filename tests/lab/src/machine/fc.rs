@@ -8,6 +8,7 @@ use super::lio::commands;
 use super::{Machine, MachineSpec, Said};
 use anyhow::{Context as _, Result, ensure};
 use std::path::Path;
+use std::process::Stdio;
 use std::time::Duration;
 
 /// The name of the environment variable that tells a program which part it is to play inside.
@@ -56,14 +57,16 @@ impl Fc {
         &self.machine
     }
 
-    /// Runs the program that asks, inside, with [`INSIDE`] set to `part`.
+    /// Runs the program that asks, inside, with [`INSIDE`] set to `part`. What it says comes line by
+    /// line, so that a guest that hangs has said how far it came.
     ///
     /// # Errors
     /// When it does not end in time. How it ended is the caller's to judge.
     pub fn inside(&self, part: &str, patience: Duration) -> Result<Said> {
         let program = std::env::current_exe()?;
         let program = program.to_str().context("the program's path is not UTF-8")?;
-        self.machine.run(&format!("{INSIDE}='{part}' RUST_BACKTRACE=1 '{program}'"), patience)
+        self.machine
+            .run(&format!("{INSIDE}='{part}' RUST_BACKTRACE=1 '{program}' --nocapture"), patience)
     }
 
     /// Operation code and second byte of every command that has reached the target by a path.
@@ -89,14 +92,17 @@ impl Fc {
     }
 }
 
-/// Runs functions of `guest/lib.sh` and `guest/fc.sh`; for a program inside the guest.
+/// Runs functions of `guest/lib.sh` and `guest/fc.sh`; for a program inside the guest, whose error
+/// output takes theirs.
 ///
 /// # Errors
-/// When one fails, with what it said.
+/// When one fails.
 pub fn shell(script: &str) -> Result<String> {
     let script = format!("set -eu -o pipefail; . /run/lab/lib.sh; . /run/lab/fc.sh; {script}");
-    let said = crate::process::run(std::process::Command::new("bash").args(["-c", &script]))?;
-    Ok(String::from_utf8_lossy(&said).into_owned())
+    let mut command = std::process::Command::new("bash");
+    let said = command.args(["-c", &script]).stderr(Stdio::inherit()).output()?;
+    ensure!(said.status.success(), "{}: {script}", said.status);
+    Ok(String::from_utf8_lossy(&said.stdout).into_owned())
 }
 
 fn set_up(image: &str, disks: bool) -> String {

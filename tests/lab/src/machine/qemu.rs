@@ -11,7 +11,8 @@ use std::path::Path;
 /// Modules that lead from the first file system to the host's files and to the agent's port.
 const FIRST_MODULES: &[&str] = &["virtio_pci", "9pnet_virtio", "9p", "overlay", "virtio_console"];
 /// What a guest without an answer to it does on a panic: ends, and QEMU with it.
-const KERNEL_ARGUMENTS: &str = "console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off";
+const KERNEL_ARGUMENTS: &str =
+    "console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off no_timer_check";
 
 /// Whether the processor runs guests by itself. A `/dev/kvm` alone does not say so: there are
 /// clouds that show one and whose guests then never come up.

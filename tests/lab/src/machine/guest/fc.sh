@@ -87,26 +87,28 @@ host_is() {
   grep -qx "$2" "${host%/port_name}/port_state"
 }
 
-# cut_path P, mend_path P: the cable of a path, until the initiator's kernel has noticed. Software
-# VN2VN sometimes stays offline after that, too: then the cable is pulled once more, up to four
+# cut_path P, mend_path P: the initiator's port of a path loses its link and gets it again, as by a
+# cable that is pulled; until its kernel has noticed. Not by `ip link`: with commands on the way
+# Linux 6.1 can then wait for ever, with the lock of all network devices held.
+# Software VN2VN sometimes stays offline after that, too: then it is done once more, up to four
 # times. The initiator having its target again says nothing yet about who reads by it.
 cut_path() {
-  ip link set "t$1" down
+  echo "i$1" >/sys/module/libfcoe/parameters/disable
   wait_for 20 host_is "$1" Linkdown
 }
 mend_path() {
   local attempt
   for attempt in 1 2 3 4; do
-    ip link set "t$1" up
+    echo "i$1" >/sys/module/libfcoe/parameters/enable
     if wait_for 12 host_is "$1" Online && wait_for 12 port_has "$1" port_state Online &&
       wait_for 5 has_lun "$1"; then
       echo "path $1 is mended, attempt $attempt"
       return 0
     fi
+    fabric >&2
     cut_path "$1"
     sleep 1
   done
-  fabric
   return 1
 }
 

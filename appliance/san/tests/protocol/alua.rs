@@ -44,8 +44,9 @@ impl Array {
     }
 
     /// Both controllers tell it of both.
-    fn set(&self, controller: u16, state: u8) {
-        self.controllers.iter().for_each(|one| one.set_state(controller + 1, state));
+    fn set(&self, controller: usize, state: u8) {
+        let group = if controller == 0 { 1 } else { 2 };
+        self.controllers.iter().for_each(|one| one.set_state(group, state));
     }
 
     /// The next read by a controller is answered with a unit attention.
@@ -94,9 +95,9 @@ async fn states_that_are_announced_are_asked_for_and_followed() {
     let reading = Reading::start(&lun, &array.disk.content);
     reading.goes_on().await;
     let asked = array.asked_for_states();
-    for from in [0_usize, 1, 0] {
-        array.set(1 - from as u16, OPTIMIZED);
-        array.set(from as u16, NON_OPTIMIZED);
+    for from in [0, 1, 0] {
+        array.set(1 - from, OPTIMIZED);
+        array.set(from, NON_OPTIMIZED);
         array.announce(from, 0x06);
         moves_over(&array, &lun, &reading, from, AccessState::ActiveNonOptimized).await;
     }

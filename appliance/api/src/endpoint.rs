@@ -15,7 +15,8 @@ use crate::point::{
 };
 use crate::run::{Run, RunRequest, RunsStarted};
 use crate::san::{
-    Discovered, DiscoveryRequest, FcPorts, LunTest, LunTestRequest, SanLuns, SanPaths, SanSessions,
+    AcknowledgementRequest, Discovered, DiscoveryRequest, FcPorts, LunTest, LunTestRequest, SanLun,
+    SanLuns, SanPaths, SanSessions,
 };
 use crate::status::Status;
 use crate::vm::VmSummary;
@@ -211,6 +212,9 @@ endpoints! {
     DiscoverPortal: Post "/san/discovery", Nothing, DiscoveryRequest => 200 Discovered;
     /// The LUNs within reach.
     ListSanLuns: Get "/san/luns", Nothing, Nothing => 200 SanLuns;
+    /// Puts on record who accepts that a LUN is presented writable.
+    AcknowledgeLun: Post "/san/luns/{naa}/acknowledgement",
+        Nothing, AcknowledgementRequest => 200 SanLun;
     /// The paths of all LUNs.
     ListSanPaths: Get "/san/paths", Nothing, Nothing => 200 SanPaths;
     /// The Fibre Channel ports of the appliance.

@@ -1,5 +1,6 @@
 //! The SAN: sessions, LUNs, paths, discovery, and the test of a LUN.
 
+use jiff::Timestamp;
 use model::NaaName;
 use serde::{Deserialize, Serialize};
 
@@ -104,6 +105,9 @@ pub struct SanLun {
     pub write_protected: Option<bool>,
     /// What to do about its presentation; empty: nothing.
     pub advice: String,
+    /// Somebody has accepted that it is presented writable.
+    #[serde(default)]
+    pub acknowledged: Option<Acknowledgement>,
     /// Paths that were found.
     pub paths: u64,
     /// Paths that commands can take now.
@@ -113,7 +117,31 @@ pub struct SanLun {
 /// What is said of a LUN that is presented writable.
 pub const PRESENT_READ_ONLY: &str = "The array would let this appliance write to the LUN. The \
     appliance has no command for it; have the LUN presented read-only to it all the same, so that \
-    the array itself is the proof.";
+    the array itself is the proof. Where that cannot be, 'holdfast san acknowledge' puts on record \
+    who accepts it.";
+
+/// Accepts that a LUN is presented writable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AcknowledgementRequest {
+    /// Who accepts it: a name that the site knows.
+    pub by: String,
+    /// Why, or in which matter; may be empty.
+    #[serde(default)]
+    pub note: String,
+}
+
+/// On record: somebody has accepted that a LUN is presented writable. It ends when the LUN is
+/// presented read-only, or is no longer the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acknowledgement {
+    /// Who, as the request named them.
+    pub by: String,
+    /// When, by the machine's clock.
+    pub at: Timestamp,
+    /// Why; may be empty.
+    pub note: String,
+}
 
 /// The paths of all LUNs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,6 +1,7 @@
 //! How the appliance fares, in one answer.
 
 use crate::maintenance::{Forecast, MaintenanceRun, QuarantinedSegment};
+use crate::san::Acknowledgement;
 use jiff::Timestamp;
 use model::NaaName;
 use serde::{Deserialize, Serialize};
@@ -190,6 +191,9 @@ pub struct LunStatus {
     /// It is presented read-only; `None`: it does not say.
     #[serde(default)]
     pub write_protected: Option<bool>,
+    /// Somebody has accepted that it is presented writable.
+    #[serde(default)]
+    pub acknowledged: Option<Acknowledgement>,
     /// Paths that were found.
     #[serde(default)]
     pub paths: u64,

@@ -264,6 +264,21 @@ pub(crate) enum San {
     },
     /// List the LUNs within reach
     Luns,
+    /// Put on record who accepts that a LUN is presented writable
+    ///
+    /// Shown from then on instead of the warning. It is withdrawn by itself when the LUN is
+    /// presented read-only, or is not the same LUN any more.
+    Acknowledge {
+        /// Its NAA name, as 'san luns' lists it
+        #[arg(value_name = "LUN")]
+        lun: String,
+        /// Who accepts it
+        #[arg(long, value_name = "NAME")]
+        by: String,
+        /// Why, or in which matter
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        note: String,
+    },
     /// List the paths of every LUN with their states
     Paths,
     /// List the Fibre Channel ports of the appliance and the ports that they see

@@ -1,12 +1,12 @@
 //! What the console needs from the rest of the appliance: one method for each endpoint.
 
 use api::{
-    ConsistencyQuery, DataRanges, DataRangesQuery, DeletionPreview, Discovered, DiscoveryRequest,
-    ExpiryPreview, FcPorts, Forecast, ForecastQuery, HoldRequest, InclusionQuery, KeyEpoch, Leaves,
-    LeavesQuery, LedgerHead, LockExtension, LockTightening, LockView, LunTest, LunTestRequest,
-    MaintenanceRequest, MaintenanceRun, Page, PageQuery, PointDetail, PointQuery, PointSummary,
-    Problem, Proof, Protection, Run, RunRequest, RunsStarted, SanLuns, SanPaths, SanSessions,
-    Status, VmSummary, VolumeRequest, Volumes,
+    AcknowledgementRequest, ConsistencyQuery, DataRanges, DataRangesQuery, DeletionPreview,
+    Discovered, DiscoveryRequest, ExpiryPreview, FcPorts, Forecast, ForecastQuery, HoldRequest,
+    InclusionQuery, KeyEpoch, Leaves, LeavesQuery, LedgerHead, LockExtension, LockTightening,
+    LockView, LunTest, LunTestRequest, MaintenanceRequest, MaintenanceRun, Page, PageQuery,
+    PointDetail, PointQuery, PointSummary, Problem, Proof, Protection, Run, RunRequest,
+    RunsStarted, SanLun, SanLuns, SanPaths, SanSessions, Status, VmSummary, VolumeRequest, Volumes,
 };
 use bytes::Bytes;
 use model::{DiskRange, ErrorKind, NaaName, RecoveryPointId, RunId};
@@ -142,6 +142,13 @@ pub trait Engine: Send + Sync + 'static {
 
     /// The LUNs within reach.
     fn san_luns(&self) -> impl Future<Output = EngineResult<SanLuns>> + Send;
+
+    /// Puts on record who accepts that a LUN is presented writable.
+    fn acknowledge_lun(
+        &self,
+        name: NaaName,
+        request: AcknowledgementRequest,
+    ) -> impl Future<Output = EngineResult<SanLun>> + Send;
 
     /// The paths of all LUNs.
     fn san_paths(&self) -> impl Future<Output = EngineResult<SanPaths>> + Send;

@@ -6,11 +6,12 @@ use crate::engine::{Engine, EngineResult};
 use crate::secret::Secret;
 use crate::{assets, auth, stream};
 use api::endpoint::{
-    AddVolume, DeletePoint, DiscoverPortal, ExportDisk, ExtendLock, GetDataRanges, GetDisk,
-    GetFile, GetForecast, GetLedgerHead, GetMaintenance, GetPoint, GetRun, GetStatus, HoldPoint,
-    ListFcPorts, ListLeaves, ListPoints, ListRuns, ListSanLuns, ListSanPaths, ListSanSessions,
-    ListVms, ListVolumes, LoginSan, PreviewDeletion, PreviewExpiry, ProveConsistency,
-    ProveInclusion, RotateKey, StartMaintenance, StartRuns, TestLun, TightenLock, VerifyPoint,
+    AcknowledgeLun, AddVolume, DeletePoint, DiscoverPortal, ExportDisk, ExtendLock, GetDataRanges,
+    GetDisk, GetFile, GetForecast, GetLedgerHead, GetMaintenance, GetPoint, GetRun, GetStatus,
+    HoldPoint, ListFcPorts, ListLeaves, ListPoints, ListRuns, ListSanLuns, ListSanPaths,
+    ListSanSessions, ListVms, ListVolumes, LoginSan, PreviewDeletion, PreviewExpiry,
+    ProveConsistency, ProveInclusion, RotateKey, StartMaintenance, StartRuns, TestLun, TightenLock,
+    VerifyPoint,
 };
 use api::{Endpoint, EndpointInfo, Method, Nothing, Problem};
 use axum::Router;
@@ -121,6 +122,10 @@ fn san<E: Engine>(routes: Routes<E>) -> Routes<E> {
             Ok(engine.discover_portal(call.request).await?)
         })
         .json(ListSanLuns, |engine: Arc<E>, _| async move { Ok(engine.san_luns().await?) })
+        .json(AcknowledgeLun, |engine: Arc<E>, call| async move {
+            let name = call.parameter("naa")?;
+            Ok(engine.acknowledge_lun(name, call.request).await?)
+        })
         .json(ListSanPaths, |engine: Arc<E>, _| async move { Ok(engine.san_paths().await?) })
         .json(ListFcPorts, |engine: Arc<E>, _| async move { Ok(engine.fc_ports().await?) })
         .json(TestLun, |engine: Arc<E>, call| async move {
@@ -231,12 +236,13 @@ mod tests {
     use super::*;
     use crate::{Blob, Chunks, EngineError};
     use api::{
-        ConsistencyQuery, DataRanges, DataRangesQuery, DeletionPreview, Discovered,
-        DiscoveryRequest, ENDPOINTS, ExpiryPreview, FcPorts, Forecast, ForecastQuery, HoldRequest,
-        InclusionQuery, KeyEpoch, Leaves, LeavesQuery, LedgerHead, LockExtension, LockTightening,
-        LunTest, LunTestRequest, MaintenanceRequest, MaintenanceRun, Page, PageQuery, PointDetail,
-        PointQuery, PointSummary, Proof, Protection, Run, RunRequest, RunsStarted, SanLuns,
-        SanPaths, SanSessions, Status, VmSummary, VolumeRequest, Volumes,
+        AcknowledgementRequest, ConsistencyQuery, DataRanges, DataRangesQuery, DeletionPreview,
+        Discovered, DiscoveryRequest, ENDPOINTS, ExpiryPreview, FcPorts, Forecast, ForecastQuery,
+        HoldRequest, InclusionQuery, KeyEpoch, Leaves, LeavesQuery, LedgerHead, LockExtension,
+        LockTightening, LunTest, LunTestRequest, MaintenanceRequest, MaintenanceRun, Page,
+        PageQuery, PointDetail, PointQuery, PointSummary, Proof, Protection, Run, RunRequest,
+        RunsStarted, SanLun, SanLuns, SanPaths, SanSessions, Status, VmSummary, VolumeRequest,
+        Volumes,
     };
     use model::{DiskRange, ErrorKind, NaaName, RecoveryPointId, RunId};
 
@@ -285,6 +291,7 @@ mod tests {
         login_san() -> SanSessions;
         discover_portal(DiscoveryRequest) -> Discovered;
         san_luns() -> SanLuns;
+        acknowledge_lun(NaaName, AcknowledgementRequest) -> SanLun;
         san_paths() -> SanPaths;
         fc_ports() -> FcPorts;
         test_lun(NaaName, LunTestRequest) -> LunTest;

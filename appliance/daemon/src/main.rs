@@ -1,6 +1,7 @@
 //! L4: holdfastd, the daemon. Reads the configuration, builds the parts, wires them; every
 //! decision is somewhere below.
 
+mod acknowledged;
 mod clock;
 mod config;
 mod confine;

@@ -1,5 +1,6 @@
 //! From the configuration to running parts, and back to a clean stop.
 
+use crate::acknowledged::Acknowledged;
 use crate::clock;
 use crate::config::{Config, ConfigError};
 use crate::engine::Appliance;
@@ -56,6 +57,7 @@ pub(crate) async fn run(
     tokio::spawn(worker::sweeper(Arc::clone(&appliance)));
     tokio::spawn(worker::ticker(Arc::clone(&appliance)));
     tokio::spawn(worker::watcher(Arc::clone(&appliance)));
+    tokio::spawn(worker::looker(Arc::clone(&appliance)));
     tokio::spawn(maintenance::worker(Arc::clone(&appliance)));
 
     let address = listener.local_addr().context("reading the console's own address")?;
@@ -93,9 +95,12 @@ fn build(
         None => open_with_warden_inside(&config, secrets.encryption)?,
         Some(socket) => open_with_warden(&config, socket, secrets.encryption)?,
     };
-    let journal = Journal::load(Box::new(JournalFile::new(&config.state_dir)))
+    let journal = Journal::load(Box::new(JournalFile::new(&config.state_dir, "journal")))
         .map_err(|error| anyhow::anyhow!("{error}"))
         .context("reading the journal of what must be undone")?;
+    let acknowledged = Acknowledged::load(&config.state_dir)
+        .map_err(|error| anyhow::anyhow!("{error}"))
+        .context("reading who accepted writable LUNs")?;
     let vcenter = Vcenter::new(hypervisor::client_config(&config.vcenter, secrets.password)?);
     let own = own_disks(&config)?;
     let kernel = config.san.kernel.then(Kernel::default);
@@ -107,6 +112,7 @@ fn build(
         repository,
         vcenter: Arc::new(vcenter),
         fabric: Arc::new(fabric),
+        acknowledged,
         journal: Arc::new(journal),
         registry: Registry::default(),
         backups,

@@ -15,6 +15,8 @@ use tokio::time::{MissedTickBehavior, interval};
 const TICK: Duration = Duration::from_secs(60);
 /// How often the warden is asked how it is.
 const LOOK: Duration = Duration::from_secs(3);
+/// How often the inventory of the SAN is taken anew.
+const INVENTORY: Duration = Duration::from_secs(600);
 /// How often a sweep is tried while something is left to undo.
 const SWEEP: Duration = Duration::from_secs(10);
 
@@ -66,6 +68,20 @@ pub(crate) async fn watcher(appliance: Arc<Appliance>) {
     loop {
         every.tick().await;
         look(&appliance).await;
+    }
+}
+
+/// Takes the inventory of the SAN from time to time: not every change of a presentation is
+/// announced.
+pub(crate) async fn looker(appliance: Arc<Appliance>) {
+    let mut every = interval(INVENTORY);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        if let Some(san) = appliance.fabric.now().san {
+            san.rescan().await;
+            appliance.acknowledged.look(&san.luns());
+        }
     }
 }
 

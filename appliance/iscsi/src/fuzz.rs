@@ -56,7 +56,13 @@ fn session(bytes: &[u8], step: usize, exchangeable: bool) {
             exchangeable,
             deadline: Time::from_secs(30),
         };
-        assert!(connection.submit(command).is_ok(), "the window is open");
+        // The last one sends.
+        let taken = if context + 1 == COMMANDS {
+            connection.submit_out(command)
+        } else {
+            connection.submit(command)
+        };
+        assert!(taken.is_ok(), "the window is open");
     }
     connection.transmitted(connection.transmit().len());
     feed(&mut connection, bytes, step);

@@ -29,6 +29,7 @@
 //! | `login`, `chap`, `keys` | phases, negotiation, authentication | 6, 12, 13 |
 //! | `connection` | the state machine | 4.2, 7, 11 |
 //! | `tasks`, `window`, `serial` | what is in flight | 4.2.2 |
+//! | `sending` | data that goes out, which no source disk's does | 4.2.5, 11.7, 11.8 |
 //! | `discovery` | SendTargets | Appendix C |
 //! | `reject` | the words of a Reject | 11.17 |
 //!
@@ -46,6 +47,7 @@ mod login;
 mod pdu;
 mod reject;
 mod secret;
+mod sending;
 mod serial;
 mod tasks;
 mod window;
@@ -58,6 +60,7 @@ pub use error::{IscsiError, LoginStatus};
 pub use fuzz::fuzz;
 pub use login::Agreed;
 pub use secret::Secret;
+pub use sending::Bursts;
 pub use tasks::{Command, Completion, Finished, Outcome, Residual};
 
 /// A moment on a clock that never goes back, as the time since the driver's own origin.

@@ -3,6 +3,7 @@
 use crate::Time;
 use crate::pdu::Header;
 use bytes::BytesMut;
+use std::ops::Range;
 
 /// A command to send. `context` is the driver's own and comes back with the result.
 #[derive(Debug)]
@@ -14,7 +15,8 @@ pub struct Command<T> {
     /// The command, padded with zeros.
     pub cdb: [u8; 16],
     /// Where the data goes. Its length is the number of bytes asked for; what was in it stays
-    /// wherever the target sends nothing, so only `transferred` bytes mean anything.
+    /// wherever the target sends nothing, so only `transferred` bytes mean anything. For
+    /// [`crate::Connection::submit_out`], where it comes from.
     pub buffer: BytesMut,
     /// Any buffer of the same length will do. The data then goes to the one that was lent last,
     /// which the processor still has in its cache: that halves the cost of large reads.
@@ -54,7 +56,8 @@ pub struct Completion {
     pub status: u8,
     /// Sense data as it came; empty when there was none.
     pub sense: Vec<u8>,
-    /// Bytes placed: the buffer is filled from 0 to here without a gap.
+    /// Bytes placed: the buffer is filled from 0 to here without a gap. Of data that went out, the
+    /// bytes that the device took.
     pub transferred: u32,
     /// What the target says of the difference.
     pub residual: Residual,
@@ -84,6 +87,7 @@ impl Residual {
 
 /// Invariant: `received <= length`, and bytes `0..received` came from the target, in order.
 /// `buffer` is `None` while an exchangeable buffer has not been chosen; then `received == 0`.
+/// A task that `sends` has a buffer, which holds what goes out, and a `length` of 0.
 #[derive(Debug)]
 struct Task<T> {
     context: T,
@@ -96,6 +100,26 @@ struct Task<T> {
     damaged: bool,
     deadline: Time,
     aborting: bool,
+    sends: Option<Sends>,
+}
+
+/// How far the data of a task has gone out.
+#[derive(Clone, Copy, Debug)]
+struct Sends {
+    /// What comes next: both orders were negotiated 'in order'.
+    offset: u32,
+    next_r2t_sn: u32,
+}
+
+impl<T> Task<T> {
+    fn transferred(&self, header: &Header) -> u32 {
+        let (Some(sends), Some(data)) = (self.sends, &self.buffer) else { return self.received };
+        let length = u32::try_from(data.len()).unwrap_or(u32::MAX);
+        match Residual::of(header) {
+            Residual::Under(left) => length.saturating_sub(left).min(sends.offset),
+            _ => sends.offset,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -178,8 +202,53 @@ impl<T> Tasks<T> {
             damaged: false,
             deadline: command.deadline,
             aborting: false,
+            sends: None,
         });
         Ok(u32::from(slot.generation) << 16 | u32::from(index))
+    }
+
+    /// As [`Self::insert`], of a command whose data goes out; `unasked` bytes of it at once.
+    pub(crate) fn insert_out(
+        &mut self,
+        command: Command<T>,
+        cmd_sn: u32,
+        unasked: u32,
+    ) -> Result<u32, Command<T>> {
+        let command = Command { exchangeable: false, ..command };
+        let tag = self.insert(command, cmd_sn)?;
+        let index = self.index(tag).expect("it was put there just now");
+        let task = self.task(Place { index, offset: 0 });
+        (task.length, task.sends) = (0, Some(Sends { offset: unasked, next_r2t_sn: 0 }));
+        Ok(tag)
+    }
+
+    /// The part of the data that an R2T asks for, or what is wrong with it.
+    pub(crate) fn asked(&mut self, header: &Header, most: u32) -> Result<Range<u32>, &'static str> {
+        let index = self.index(header.task_tag()).ok_or("R2T for a command that does not exist")?;
+        let task = self.task(Place { index, offset: 0 });
+        let length = task.buffer.as_ref().map_or(0, BytesMut::len);
+        let sends = task.sends.as_mut().ok_or("it asks a command for data that sends none")?;
+        if header.data_sn() != sends.next_r2t_sn {
+            return Err("an R2T is missing or repeated (R2TSN)");
+        }
+        if header.buffer_offset() != sends.offset {
+            return Err("an R2T that does not continue where the data ended (BufferOffset)");
+        }
+        let wanted = header.desired_length();
+        if wanted == 0 || wanted > most {
+            return Err("an R2T for no data, or for more than a burst");
+        }
+        let end = sends.offset.checked_add(wanted).filter(|end| *end as usize <= length);
+        let end = end.ok_or("an R2T for more data than there is")?;
+        let range = sends.offset..end;
+        (sends.offset, sends.next_r2t_sn) = (end, sends.next_r2t_sn.wrapping_add(1));
+        Ok(range)
+    }
+
+    /// LUN and data of a task that sends.
+    pub(crate) fn outgoing(&self, tag: u32) -> Option<([u8; 8], &[u8])> {
+        let task = self.slots[self.index(tag)?].task.as_ref()?;
+        Some((task.lun, task.buffer.as_deref()?))
     }
 
     fn index(&self, tag: u32) -> Option<usize> {
@@ -247,7 +316,7 @@ impl<T> Tasks<T> {
             Ok(status) => Outcome::Completed(Completion {
                 status,
                 sense: sense.to_vec(),
-                transferred: task.received,
+                transferred: task.transferred(header),
                 residual: Residual::of(header),
             }),
         };

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // helpers of tests
 
 mod common;
+mod sending;
 
 use common::{
     SECOND, command, config, data_in, feed, logged_in, login_response, numbers, pdu, sent, submit,

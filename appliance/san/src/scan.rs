@@ -264,6 +264,7 @@ async fn add(lun: &Lun, found: Found, skipped: &mut Vec<Skipped>) -> Result<(), 
         return Ok(());
     };
     if !reads {
+        lun.keep_print().await;
         return Ok(());
     }
     match lun.prove(at).await {

@@ -62,6 +62,8 @@ pub struct SanConfig {
     pub chap_algorithms: Vec<String>,
     pub header_digest: bool,
     pub data_digest: bool,
+    /// What the kernel sees (Fibre Channel) is read too.
+    pub kernel: bool,
     pub portal: Vec<PortalConfig>,
 }
 

@@ -14,7 +14,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The LUN's name: NAA-6, 32 digits.
+/// The name of the LUN of a lab: NAA-6, 32 digits.
 pub const NAA: &str = "624a9370cdef0123456789abcdef0123";
 /// The datastore's name.
 pub const LABEL: &str = "san01-vmfs";
@@ -74,7 +74,7 @@ pub enum Layout {
 }
 
 /// A VM on the datastore, as the vCenter's configuration names it too.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Vm {
     /// Its name.
     pub name: String,
@@ -91,7 +91,7 @@ pub struct Vm {
 }
 
 /// A disk of a VM on the datastore.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Disk {
     /// `VirtualDevice.key`.
     pub key: i32,
@@ -131,6 +131,8 @@ pub struct VolumeFacts {
 pub struct Datastore {
     /// The LUN's bytes.
     pub image: PathBuf,
+    /// The LUN's name: 32 digits.
+    pub naa: String,
     /// What identifies the volume.
     pub facts: VolumeFacts,
     /// The VMs on it.
@@ -146,13 +148,14 @@ impl Datastore {
         directory: &Path,
         lun_bytes: u64,
         layout: Layout,
+        naa: &str,
         specs: &[VmSpec],
     ) -> Result<Self> {
         let parts = directory.join("parts");
         std::fs::create_dir_all(&parts)?;
         let vms: Vec<Vm> =
             specs.iter().map(|spec| make_vm(directory, spec)).collect::<Result<_>>()?;
-        let mut volume = volume_json(lun_bytes, layout);
+        let mut volume = volume_json(lun_bytes, layout, naa);
         let mut files = Vec::new();
         let mut disks = Vec::new();
         for (vm, spec) in vms.iter().zip(specs) {
@@ -176,7 +179,7 @@ impl Datastore {
         let mut tool = Command::new(built("vmfs-tool")?);
         tool.arg("create").arg("--image").arg(&image).arg("--spec").arg(&spec);
         let facts = serde_json::from_slice(&run(&mut tool)?).context("what vmfs-tool says")?;
-        Ok(Self { image, facts, vms })
+        Ok(Self { image, naa: naa.to_owned(), facts, vms })
     }
 
     /// The VM of that name.
@@ -188,9 +191,9 @@ impl Datastore {
     }
 }
 
-fn volume_json(lun_bytes: u64, layout: Layout) -> serde_json::Value {
+fn volume_json(lun_bytes: u64, layout: Layout, naa: &str) -> serde_json::Value {
     serde_json::json!({
-        "size": lun_bytes, "label": LABEL, "naa": format!("naa.{NAA}"), "uuid_seed": 1,
+        "size": lun_bytes, "label": LABEL, "naa": format!("naa.{naa}"), "uuid_seed": 1,
         "layout": layout,
     })
 }

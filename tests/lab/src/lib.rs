@@ -37,4 +37,4 @@ pub use daemon::{Cli, Daemon, DaemonConfig};
 pub use datastore::{Content, DiskSpec, Layout, Provisioning, VmSpec};
 pub use guest::{GuestSpec, PartitionTable};
 pub use warden::Warden;
-pub use whole::{Lab, LabSpec, PASSWORD, USER};
+pub use whole::{INITIATOR, Lab, LabSpec, PASSWORD, USER, appliance, vcenter_spec};

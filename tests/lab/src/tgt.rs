@@ -119,6 +119,16 @@ impl Tgt {
         self.tgtd.new_lun(1, lun.number, &lun.image, &names)
     }
 
+    /// Presents a LUN read-only, or writable again. Nobody is told.
+    ///
+    /// # Errors
+    /// When there is no such LUN.
+    pub fn present(&self, lun: u32, read_only: bool) -> Result<()> {
+        let (lun, value) = (lun.to_string(), format!("readonly={}", u8::from(read_only)));
+        let order = ["--tid", "1", "--lun", &lun, "--params", &value];
+        self.tgtd.order("logicalunit", "update", &order)
+    }
+
     fn configure(&self) -> Result<()> {
         self.tgtd.new_target(1, TARGET)?;
         for lun in &self.spec.luns {

@@ -16,7 +16,7 @@ use std::sync::OnceLock;
 use std::sync::mpsc::channel;
 
 /// The program's configuration; sizes are bytes unless the name says otherwise.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct VcenterSpec {
     /// Where the SDK listens; port 0: any.
     pub listen: String,
@@ -37,7 +37,7 @@ pub struct VcenterSpec {
 }
 
 /// The volume and the LUN under it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct DatastoreSpec {
     /// Its name in the inventory.
     pub name: String,
@@ -77,7 +77,14 @@ impl Vcenter {
     /// # Errors
     /// When it does not build, does not come up, or refuses the configuration.
     pub fn start(directory: &Path, spec: &VcenterSpec) -> Result<Self> {
-        let program = build()?;
+        Self::start_built(&build()?, directory, spec)
+    }
+
+    /// As [`Vcenter::start`], where the `program` is there already.
+    ///
+    /// # Errors
+    /// When it does not come up, or refuses the configuration.
+    pub fn start_built(program: &Path, directory: &Path, spec: &VcenterSpec) -> Result<Self> {
         let config = directory.join("vcenter.json");
         std::fs::write(&config, serde_json::to_vec_pretty(spec)?)?;
         let mut arguments = vec![program.display().to_string(), "-config".to_owned()];
@@ -193,7 +200,10 @@ impl Drop for Vcenter {
 }
 
 /// Builds the program, once per process.
-fn build() -> Result<PathBuf> {
+///
+/// # Errors
+/// With what the Go compiler says.
+pub fn build() -> Result<PathBuf> {
     static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let outcome = BUILT.get_or_init(|| {
         let program = target().join("lab").join("vcenter");

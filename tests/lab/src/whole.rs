@@ -21,6 +21,9 @@ const CHAP_USER: &str = "holdfast";
 /// Its secret: 16 bytes, as long as initiators commonly allow.
 const CHAP_SECRET: &str = "lab-chap-secret1";
 
+/// The appliance's name as an iSCSI initiator.
+pub const INITIATOR: &str = "iqn.2026-01.org.holdfast:box";
+
 /// What a site is made of.
 #[derive(Clone, Debug)]
 pub struct LabSpec {
@@ -52,7 +55,7 @@ impl Lab {
     pub fn start(spec: &LabSpec) -> Result<Self> {
         let directory = fresh_directory()?;
         let place = directory.path();
-        let datastore = Datastore::create(place, spec.lun_bytes, spec.layout, &spec.vms)
+        let datastore = Datastore::create(place, spec.lun_bytes, spec.layout, NAA, &spec.vms)
             .context("making the datastore")?;
         let lun = LunSpec { number: 1, image: datastore.image.clone(), naa: NAA.to_owned() };
         let chap = Chap { user: CHAP_USER.to_owned(), secret: CHAP_SECRET.to_owned() };
@@ -73,41 +76,17 @@ impl Lab {
     /// When the secrets cannot be written.
     pub fn daemon_config(&self) -> Result<DaemonConfig> {
         let place = self.directory();
-        Ok(DaemonConfig {
-            user: None,
-            state_dir: place.join("state"),
-            console: ConsoleConfig {
-                listen: "127.0.0.1:0".to_owned(),
-                token_file: place.join("token"),
-                ready_file: place.join("state").join("ready.json"),
-            },
-            vcenter: VcenterConfig {
-                url: self.vcenter.url().to_owned(),
-                user: USER.to_owned(),
-                password_file: secret_file(place, "vcenter-password", PASSWORD)?,
-                thumbprint: self.vcenter.thumbprint().to_owned(),
-            },
-            san: SanConfig {
-                initiator: "iqn.2026-01.org.holdfast:box".to_owned(),
-                chap_user: Some(CHAP_USER.to_owned()),
-                chap_secret_file: Some(secret_file(place, "chap-secret", CHAP_SECRET)?),
-                chap_algorithms: vec!["md5".to_owned()],
-                header_digest: true,
-                data_digest: true,
-                portal: vec![PortalConfig { portal: self.tgt.portal(), target: TARGET.to_owned() }],
-            },
-            repository: RepositoryConfig {
-                path: place.join("repository"),
-                segment_mib: 64,
-                zstd_level: 1,
-                reserve_mib: None,
-                immutable: false,
-                warden: None,
-                encryption_key_file: None,
-            },
-            lock: LockConfig { mode: "governance".to_owned(), days: 7 },
-            keep: None,
-        })
+        let san = SanConfig {
+            initiator: INITIATOR.to_owned(),
+            chap_user: Some(CHAP_USER.to_owned()),
+            chap_secret_file: Some(secret_file(place, "chap-secret", CHAP_SECRET)?),
+            chap_algorithms: vec!["md5".to_owned()],
+            header_digest: true,
+            data_digest: true,
+            kernel: false,
+            portal: vec![PortalConfig { portal: self.tgt.portal(), target: TARGET.to_owned() }],
+        };
+        appliance(place, &self.vcenter, san)
     }
 
     /// Starts the appliance with [`Lab::daemon_config`].
@@ -153,6 +132,40 @@ impl Lab {
     }
 }
 
+/// A configuration of the appliance beside that vCenter, with its files in `place`.
+///
+/// # Errors
+/// When the secrets cannot be written.
+pub fn appliance(place: &Path, vcenter: &Vcenter, san: SanConfig) -> Result<DaemonConfig> {
+    Ok(DaemonConfig {
+        user: None,
+        state_dir: place.join("state"),
+        console: ConsoleConfig {
+            listen: "127.0.0.1:0".to_owned(),
+            token_file: place.join("token"),
+            ready_file: place.join("state").join("ready.json"),
+        },
+        vcenter: VcenterConfig {
+            url: vcenter.url().to_owned(),
+            user: USER.to_owned(),
+            password_file: secret_file(place, "vcenter-password", PASSWORD)?,
+            thumbprint: vcenter.thumbprint().to_owned(),
+        },
+        san,
+        repository: RepositoryConfig {
+            path: place.join("repository"),
+            segment_mib: 64,
+            zstd_level: 1,
+            reserve_mib: None,
+            immutable: false,
+            warden: None,
+            encryption_key_file: None,
+        },
+        lock: LockConfig { mode: "governance".to_owned(), days: 7 },
+        keep: None,
+    })
+}
+
 /// A file that only its owner may read.
 fn secret_file(directory: &Path, name: &str, secret: &str) -> Result<PathBuf> {
     let path = directory.join(name);
@@ -161,7 +174,11 @@ fn secret_file(directory: &Path, name: &str, secret: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
-fn vcenter_spec(datastore: &Datastore) -> Result<VcenterSpec> {
+/// A vCenter that has the datastore and its VMs.
+///
+/// # Errors
+/// When the program that it writes the volume with does not build.
+pub fn vcenter_spec(datastore: &Datastore) -> Result<VcenterSpec> {
     Ok(VcenterSpec {
         listen: "127.0.0.1:0".to_owned(),
         control: "127.0.0.1:0".to_owned(),
@@ -170,7 +187,7 @@ fn vcenter_spec(datastore: &Datastore) -> Result<VcenterSpec> {
         api_version: "8.0.2.0".to_owned(),
         datastore: DatastoreSpec {
             name: LABEL.to_owned(),
-            naa: format!("naa.{NAA}"),
+            naa: format!("naa.{}", datastore.naa),
             vmfs_uuid: datastore.facts.vmfs_uuid.clone(),
             capacity: datastore.facts.volume_bytes,
             partition: datastore.facts.partition,

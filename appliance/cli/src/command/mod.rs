@@ -63,6 +63,7 @@ pub(crate) fn execute(args: &Args, show: Show) -> Result<Outcome, Error> {
         }
         Command::San(San::Login { show }) => san::login(client, *show),
         Command::San(San::Luns) => san::luns(client),
+        Command::San(San::Acknowledge { lun, by, note }) => san::acknowledge(client, lun, by, note),
         Command::San(San::Paths) => san::paths(client),
         Command::San(San::Fc) => san::fc(client),
         Command::San(San::Test { lun, seconds }) => san::test(client, lun, *seconds),

@@ -4,11 +4,12 @@ use crate::client::Client;
 use crate::error::Error;
 use crate::output::{Outcome, Table, clean, duration, size};
 use api::endpoint::{
-    DiscoverPortal, ListFcPorts, ListSanLuns, ListSanPaths, ListSanSessions, LoginSan, TestLun,
+    AcknowledgeLun, DiscoverPortal, ListFcPorts, ListSanLuns, ListSanPaths, ListSanSessions,
+    LoginSan, TestLun,
 };
 use api::{
-    Discovered, DiscoveryRequest, FcPorts, LunTest, LunTestRequest, SanLun, SanLuns, SanPath,
-    SanPathState, SanPaths, SanProblem, SanSessions,
+    Acknowledgement, AcknowledgementRequest, Discovered, DiscoveryRequest, FcPorts, LunTest,
+    LunTestRequest, SanLun, SanLuns, SanPath, SanPathState, SanPaths, SanProblem, SanSessions,
 };
 use std::fmt::Write as _;
 
@@ -31,6 +32,19 @@ pub(crate) fn login(client: &Client, show: bool) -> Result<Outcome, Error> {
 pub(crate) fn luns(client: &Client) -> Result<Outcome, Error> {
     let luns = client.ask(ListSanLuns, &[])?;
     Ok(Outcome::new(luns_text(&luns), &luns))
+}
+
+/// `san acknowledge`.
+pub(crate) fn acknowledge(
+    client: &Client,
+    lun: &str,
+    by: &str,
+    note: &str,
+) -> Result<Outcome, Error> {
+    let request = AcknowledgementRequest { by: by.into(), note: note.into() };
+    let lun = client.call(AcknowledgeLun, &[lun], &[], &request)?;
+    let text = lun.acknowledged.iter().map(|one| acknowledged_line(&lun, one)).collect();
+    Ok(Outcome::new(text, &lun))
 }
 
 /// `san paths`.
@@ -106,6 +120,9 @@ fn luns_text(luns: &SanLuns) -> String {
         table.row([name, capacity, block, device, serial, paths, presented]);
     }
     let mut text = table.text();
+    for lun in &luns.luns {
+        text.extend(lun.acknowledged.iter().map(|one| acknowledged_line(lun, one)));
+    }
     let mut advice: Vec<&str> = luns.luns.iter().map(|lun| lun.advice.as_str()).collect();
     advice.sort_unstable();
     advice.dedup();
@@ -115,9 +132,21 @@ fn luns_text(luns: &SanLuns) -> String {
     text + &problems_text(&luns.problems)
 }
 
+fn acknowledged_line(lun: &SanLun, one: &Acknowledgement) -> String {
+    let name = lun.names.first().map_or_else(|| "(no name)".into(), ToString::to_string);
+    format!("{name}: {}\n", clean(&acknowledged(one)))
+}
+
+/// Who accepted it, when and why; as it came.
+pub(super) fn acknowledged(one: &Acknowledgement) -> String {
+    let note = if one.note.is_empty() { String::new() } else { format!(": {}", one.note) };
+    format!("presented writable, accepted by {} at {}{note}", one.by, one.at)
+}
+
 fn presented(lun: &SanLun) -> &'static str {
     match lun.write_protected {
         Some(true) => "read-only",
+        Some(false) if lun.acknowledged.is_some() => "writable, accepted",
         Some(false) => "WRITABLE",
         None => "not told",
     }

@@ -1,6 +1,7 @@
 //! `holdfast status`.
 
 use super::repository::{lost_line, summary};
+use super::san::acknowledged;
 use crate::client::Client;
 use crate::error::Error;
 use crate::output::{Outcome, clean, size};
@@ -46,10 +47,13 @@ fn text(status: &Status) -> String {
         let datastore = lun.datastore.as_deref().unwrap_or("datastore not known");
         let capacity = size(lun.capacity_bytes);
         line("lun", &format!("{}: {state}, {capacity}, {datastore}, {}", lun.naa, lun.target));
-        let protected = match lun.write_protected {
-            Some(true) => "presented read-only",
-            Some(false) => "PRESENTED WRITABLE: have it presented read-only to this appliance",
-            None => "does not say whether it is presented read-only",
+        let protected = match (lun.write_protected, &lun.acknowledged) {
+            (Some(true), _) => "presented read-only".into(),
+            (Some(false), Some(one)) => acknowledged(one),
+            (Some(false), None) => {
+                "PRESENTED WRITABLE: have it presented read-only to this appliance".into()
+            }
+            (None, _) => "does not say whether it is presented read-only".into(),
         };
         line("", &format!("{} of {} paths usable, {protected}", lun.paths_usable, lun.paths));
     }

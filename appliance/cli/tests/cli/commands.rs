@@ -154,6 +154,12 @@ fn the_san_is_shown_with_what_is_wrong() {
     assert!(luns.out.contains("WRITABLE") && luns.out.contains("read-only"), "{}", luns.out);
     assert!(luns.out.contains("presented read-only to it all the same"), "{}", luns.out);
     assert!(!luns.out.contains('\u{1b}'), "a device's name reaches the terminal");
+    let [writable, protected] = crate::engine::san::NAMES;
+    let accepted = tool.run(&["san", "acknowledge", writable, "--by", "J. Doe", "--note", "lab"]);
+    let line = "accepted by J. Doe at 2026-06-01T12:00:00Z: lab";
+    assert!(accepted.status == 0 && accepted.out.contains(line), "{}", accepted.out);
+    assert_eq!(tool.run(&["san", "acknowledge", protected, "--by", "J. Doe"]).status, 3);
+    assert_eq!(tool.run(&["san", "acknowledge", writable]).status, 2, "nobody accepts it");
     let paths = tool.run(&["san", "paths"]);
     assert!(paths.out.contains("10.0.1.1:3260: LOST: connection reset"), "{}", paths.out);
     let fc = tool.run(&["san", "fc"]);

@@ -12,18 +12,19 @@ mod status;
 mod vms;
 mod volumes;
 
+use crate::acknowledged::Acknowledged;
 use crate::config::Config;
 use crate::maintenance::Maintenance;
 use crate::watch::Watch;
 use crate::wire::fabric::Sessions;
 use crate::wire::hypervisor::Vcenter;
 use api::{
-    ConsistencyQuery, DataRanges, DataRangesQuery, DeletionPreview, Discovered, DiscoveryRequest,
-    ExpiryPreview, FcPorts, Forecast, ForecastQuery, HoldRequest, InclusionQuery, KeyEpoch, Leaves,
-    LeavesQuery, LedgerHead, LockExtension, LockTightening, LunTest, LunTestRequest,
-    MaintenanceRequest, MaintenanceRun, Page, PageQuery, PointDetail, PointQuery, PointSummary,
-    Proof, Protection, Run, RunRequest, RunsStarted, SanLuns, SanPaths, SanSessions, Status,
-    VmSummary, VolumeRequest, Volumes,
+    AcknowledgementRequest, ConsistencyQuery, DataRanges, DataRangesQuery, DeletionPreview,
+    Discovered, DiscoveryRequest, ExpiryPreview, FcPorts, Forecast, ForecastQuery, HoldRequest,
+    InclusionQuery, KeyEpoch, Leaves, LeavesQuery, LedgerHead, LockExtension, LockTightening,
+    LunTest, LunTestRequest, MaintenanceRequest, MaintenanceRun, Page, PageQuery, PointDetail,
+    PointQuery, PointSummary, Proof, Protection, Run, RunRequest, RunsStarted, SanLun, SanLuns,
+    SanPaths, SanSessions, Status, VmSummary, VolumeRequest, Volumes,
 };
 use console::{Blob, Chunks, Engine, EngineError, EngineResult};
 use jobs::ports::PortError;
@@ -41,6 +42,8 @@ pub(crate) struct Appliance {
     pub(crate) repository: Repository,
     pub(crate) vcenter: Arc<Vcenter>,
     pub(crate) fabric: Arc<Sessions>,
+    /// Who accepted that LUNs are presented writable.
+    pub(crate) acknowledged: Acknowledged,
     pub(crate) journal: Arc<Journal>,
     pub(crate) registry: Registry,
     pub(crate) backups: Sender<Arc<Entry>>,
@@ -196,6 +199,14 @@ impl Engine for Appliance {
 
     async fn san_luns(&self) -> EngineResult<SanLuns> {
         san::luns(self).await
+    }
+
+    async fn acknowledge_lun(
+        &self,
+        name: NaaName,
+        request: AcknowledgementRequest,
+    ) -> EngineResult<SanLun> {
+        san::acknowledge(self, &name, request).await
     }
 
     async fn san_paths(&self) -> EngineResult<SanPaths> {

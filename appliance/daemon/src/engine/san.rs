@@ -1,11 +1,13 @@
 //! The SAN for people: sessions, LUNs, paths, discovery, the test of a LUN.
 
 use super::{Appliance, from_port, random};
-use crate::wire::fabric::{Now, port, skipped_line};
+use crate::acknowledged::{NotAccepted, Presented};
+use crate::clock;
+use crate::wire::fabric::{port, skipped_line};
 use api::{
-    Discovered, DiscoveredPlace, DiscoveryRequest, FcPortView, FcPorts, FcRemotePort, LunStatus,
-    LunTest, LunTestRequest, PRESENT_READ_ONLY, Reason, SanLun, SanLuns, SanPath, SanPathState,
-    SanPaths, SanProblem, SanSession, SanSessions, SanStatus,
+    AcknowledgementRequest, Discovered, DiscoveredPlace, DiscoveryRequest, FcPortView, FcPorts,
+    FcRemotePort, LunStatus, LunTest, LunTestRequest, PRESENT_READ_ONLY, Reason, SanLun, SanLuns,
+    SanPath, SanPathState, SanPaths, SanProblem, SanSession, SanSessions, SanStatus,
 };
 use console::{EngineError, EngineResult};
 use model::{ErrorKind, NaaName};
@@ -89,13 +91,45 @@ pub(super) async fn discover(
 
 pub(super) async fn luns(appliance: &Appliance) -> EngineResult<SanLuns> {
     let san = appliance.fabric.san().await.map_err(|error| from_port(&error))?;
-    Ok(SanLuns { luns: san.luns().iter().map(lun_view).collect(), problems: problems(&san) })
+    let luns = san.luns().iter().map(|lun| lun_view(appliance, lun)).collect();
+    Ok(SanLuns { luns, problems: problems(&san) })
 }
 
-fn lun_view(lun: &Lun) -> SanLun {
+/// Looks at the LUN anew first: what is accepted is what is there now.
+pub(super) async fn acknowledge(
+    appliance: &Appliance,
+    name: &NaaName,
+    request: AcknowledgementRequest,
+) -> EngineResult<SanLun> {
+    let san = appliance.fabric.look_again().await.map_err(|error| from_port(&error))?;
+    let found = san.find(name);
+    let lun = found.map_err(|error| from_port(&port(format!("finding LUN {name}"), error)))?;
+    tokio::task::block_in_place(|| {
+        appliance.acknowledged.accept(&Presented::of(&lun), request, clock::wall())
+    })
+    .map_err(|error| not_accepted(name, &error))?;
+    Ok(lun_view(appliance, &lun))
+}
+
+fn not_accepted(name: &NaaName, error: &NotAccepted) -> EngineError {
+    let (kind, next_step) = match error {
+        NotAccepted::NotWritable(_) => (ErrorKind::Refused, "'holdfast san luns' shows it."),
+        NotAccepted::Text { .. } => (ErrorKind::Refused, "Give a name that the site knows."),
+        NotAccepted::Record(_) => {
+            (ErrorKind::Retryable, "Look at the state directory and its disk, then try again.")
+        }
+    };
+    let title = "Nothing was put on record";
+    EngineError::new(kind, "not-acknowledged", title, format!("LUN {name}: {error}"))
+        .next_step(next_step)
+}
+
+fn lun_view(appliance: &Appliance, lun: &Lun) -> SanLun {
     let (info, paths) = (lun.info(), lun.paths());
     let write_protected = lun.write_protected();
-    let advice = if write_protected == Some(false) { PRESENT_READ_ONLY } else { "" };
+    let acknowledged = appliance.acknowledged.of(&Presented::of(lun));
+    let warned = write_protected == Some(false) && acknowledged.is_none();
+    let advice = if warned { PRESENT_READ_ONLY } else { "" };
     SanLun {
         names: info.names.clone(),
         vendor: info.vendor.clone(),
@@ -106,6 +140,7 @@ fn lun_view(lun: &Lun) -> SanLun {
         thin: info.thin,
         write_protected,
         advice: advice.into(),
+        acknowledged,
         paths: paths.len() as u64,
         paths_usable: usable(&paths),
     }
@@ -196,7 +231,7 @@ pub(super) async fn test(
     let time = Duration::from_secs(seconds.into());
     let measured = san::measure(&lun, time, seed).await.map_err(failed)?;
     Ok(LunTest {
-        lun: lun_view(&lun),
+        lun: lun_view(appliance, &lun),
         paths: path_views(&lun),
         latency_p50_microseconds: micros(measured.latency_p50),
         latency_p99_microseconds: micros(measured.latency_p99),
@@ -207,7 +242,8 @@ pub(super) async fn test(
 }
 
 /// What is known of the SAN already, and what of it needs a person.
-pub(super) fn status(now: Now) -> (SanStatus, Vec<Reason>) {
+pub(super) fn status(appliance: &Appliance) -> (SanStatus, Vec<Reason>) {
+    let now = appliance.fabric.now();
     let mut reasons = Vec::new();
     let mut add = |code: &str, text: String, next_step: &str| {
         reasons.push(Reason { code: code.into(), text, next_step: next_step.into() });
@@ -241,18 +277,19 @@ pub(super) fn status(now: Now) -> (SanStatus, Vec<Reason>) {
                 "Check cable, switch and controller; 'holdfast san paths' shows all paths.",
             );
         }
-        luns.extend(lun_status(&lun, &paths));
+        luns.extend(lun_status(appliance, &lun, &paths));
     }
     (SanStatus { luns }, reasons)
 }
 
 /// One for each name.
-fn lun_status(lun: &Lun, paths: &[PathInfo]) -> Vec<LunStatus> {
+fn lun_status(appliance: &Appliance, lun: &Lun, paths: &[PathInfo]) -> Vec<LunStatus> {
     let info = lun.info();
     let target = format!("{}, LUN {} at {}", info.target, info.lun, info.portal);
     let paths_usable = usable(paths);
     let ready = paths_usable > 0 || paths.len() == 1;
     let error = (!ready).then(|| "none of its paths can be used now".to_owned());
+    let acknowledged = appliance.acknowledged.of(&Presented::of(lun));
     let view = |naa: &NaaName| LunStatus {
         naa: naa.clone(),
         target: target.clone(),
@@ -261,6 +298,7 @@ fn lun_status(lun: &Lun, paths: &[PathInfo]) -> Vec<LunStatus> {
         datastore: None,
         error: error.clone(),
         write_protected: lun.write_protected(),
+        acknowledged: acknowledged.clone(),
         paths: paths.len() as u64,
         paths_usable,
     };

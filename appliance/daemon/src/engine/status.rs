@@ -10,7 +10,7 @@ pub(super) fn status(appliance: &Appliance) -> EngineResult<Status> {
     let now = clock::wall();
     let repository = repository_status(appliance)?;
     let vcenter = vcenter_status(appliance);
-    let (san, mut reasons) = san::status(appliance.fabric.now());
+    let (san, mut reasons) = san::status(appliance);
     let mut add = |code: &str, text: String, next_step: &str| {
         reasons.push(Reason { code: code.into(), text, next_step: next_step.into() });
     };

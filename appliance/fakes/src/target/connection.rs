@@ -164,8 +164,8 @@ impl Connection {
     }
 
     fn device(&self, request: &Pdu) -> device::Reply {
-        let states = self.shared.lock().states.clone();
-        device::run(&self.shared.spec, &states, request.lun(), request.cdb())
+        let state = self.shared.lock();
+        device::run(&state.disks, &state.states, request.lun(), request.cdb())
     }
 
     pub(super) async fn announce(&self, make: &impl Fn(&Exchange) -> Vec<Pdu>) {

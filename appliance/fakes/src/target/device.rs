@@ -1,6 +1,5 @@
 //! The disks behind a target: SPC-4 and SBC-3 as far as a reader asks.
 
-use super::Spec;
 use std::sync::Arc;
 
 /// Bytes of a logical block.
@@ -59,19 +58,19 @@ fn refused(key: u8, asc: u8, ascq: u8) -> Reply {
     Err((2, sense(key, asc, ascq)))
 }
 
-/// Runs a command. `states` are those of the target port groups now.
-pub(super) fn run(spec: &Spec, states: &[(u16, u8)], lun: [u8; 8], cdb: [u8; 16]) -> Reply {
+/// Runs a command. `states` are those of the target port groups now, its own first.
+pub(super) fn run(disks: &[Disk], states: &[(u16, u8)], lun: [u8; 8], cdb: [u8; 16]) -> Reply {
     if cdb[0] == 0xa0 {
-        return Ok(report_luns(spec));
+        return Ok(report_luns(disks));
     }
-    let Some(disk) = spec.disks.iter().find(|disk| disk.lun == lun) else {
+    let Some(disk) = disks.iter().find(|disk| disk.lun == lun) else {
         return match cdb[0] {
             0x12 => Ok([&[0x7f, 0, 6, 2, 31, 0, 0, 2], &[b' '; 28][..]].concat()),
             _ => refused(5, 0x25, 0),
         };
     };
     match (cdb[0], cdb[1] & 0x1f) {
-        (0x12, _) => inquiry(disk, spec, cdb),
+        (0x12, _) => inquiry(disk, states, cdb),
         (0xa3, 0x0a) => Ok(port_groups(states)),
         (0x00 | 0x28 | 0x88, _) => match states.first().map_or(0, |(_, state)| *state) {
             0 | 1 | 4 => medium(disk, cdb),
@@ -121,25 +120,25 @@ fn medium(disk: &Disk, cdb: [u8; 16]) -> Reply {
     Ok(disk.content[bytes(first)..bytes(first + count)].to_vec())
 }
 
-fn inquiry(disk: &Disk, spec: &Spec, cdb: [u8; 16]) -> Reply {
+fn inquiry(disk: &Disk, states: &[(u16, u8)], cdb: [u8; 16]) -> Reply {
     if cdb[1] & 1 == 0 {
-        let alua = if spec.groups.is_empty() { 0 } else { 0x10 };
+        let alua = if states.is_empty() { 0 } else { 0x10 };
         let names = *b"FAKE    SCRIPTED TARGET 0001";
         return Ok([&[0, 0, 6, 2, 31, alua, 0, 2], &names[..]].concat());
     }
     let body = match cdb[2] {
         0x00 => vec![0x00, 0x80, 0x83],
         0x80 => hex::encode(&disk.naa[8..]).into_bytes(),
-        0x83 => designators(disk, spec),
+        0x83 => designators(disk, states),
         _ => return refused(5, 0x24, 0),
     };
     let length = u16::try_from(body.len()).expect("pages are short").to_be_bytes();
     Ok([&[0, cdb[2]], &length[..], &body].concat())
 }
 
-fn designators(disk: &Disk, spec: &Spec) -> Vec<u8> {
+fn designators(disk: &Disk, states: &[(u16, u8)]) -> Vec<u8> {
     let mut body = [&[1, 3, 0, 16], &disk.naa[..]].concat();
-    if let Some((group, _)) = spec.groups.first() {
+    if let Some((group, _)) = states.first() {
         let [high, low] = group.to_be_bytes();
         body.extend([1, 0x94, 0, 4, 0, 0, high, low]); // relative port: numbered as its group
         body.extend([1, 0x95, 0, 4, 0, 0, high, low]);
@@ -157,8 +156,8 @@ fn port_groups(states: &[(u16, u8)]) -> Vec<u8> {
     [&length[..], &body].concat()
 }
 
-fn report_luns(spec: &Spec) -> Vec<u8> {
-    let length = u32::try_from(spec.disks.len() * 8).expect("at most 16384").to_be_bytes();
-    let list = spec.disks.iter().flat_map(|disk| disk.lun);
+fn report_luns(disks: &[Disk]) -> Vec<u8> {
+    let length = u32::try_from(disks.len() * 8).expect("at most 16384").to_be_bytes();
+    let list = disks.iter().flat_map(|disk| disk.lun);
     length.into_iter().chain([0; 4]).chain(list).collect()
 }

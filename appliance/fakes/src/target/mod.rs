@@ -70,6 +70,7 @@ struct State {
     /// Per connection, in the order of their coming: when it came, and its PDUs.
     seen: Vec<(Instant, Vec<Pdu>)>,
     open: Vec<Arc<Connection>>,
+    disks: Vec<Disk>,
     states: Vec<(u16, u8)>,
     window: u32,
 }
@@ -100,8 +101,8 @@ impl FakeTarget {
     pub async fn start(spec: Spec) -> io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
-        let (states, window) = (spec.groups.clone(), spec.window);
-        let state = State { states, window, ..State::default() };
+        let (disks, states, window) = (spec.disks.clone(), spec.groups.clone(), spec.window);
+        let state = State { disks, states, window, ..State::default() };
         let shared = Arc::new(Shared { spec, address, state: Mutex::new(state) });
         let acceptor = tokio::spawn(accept(listener, Arc::clone(&shared)));
         Ok(Self { shared, acceptor })
@@ -140,6 +141,11 @@ impl FakeTarget {
     /// Changes the window that the next PDU tells; 0 closes it.
     pub fn set_window(&self, window: u32) {
         self.shared.lock().window = window;
+    }
+
+    /// Changes its disks. Nobody is told: a rule may.
+    pub fn set_disks(&self, disks: Vec<Disk>) {
+        self.shared.lock().disks = disks;
     }
 
     /// Changes the state of a target port group.

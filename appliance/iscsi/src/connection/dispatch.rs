@@ -32,19 +32,18 @@ impl<T> Connection<T> {
             Opcode::LogoutResponse => self.logout_response(header),
             Opcode::AsyncMessage => self.async_message(header),
             Opcode::Reject => Err(self.rejected(header)),
-            Opcode::ReadyToTransfer => {
-                Err(IscsiError::misbehaved("it asks for data, but nothing here writes"))
-            }
+            Opcode::ReadyToTransfer => self.ready_to_transfer(header),
             Opcode::Unknown(code) => Err(IscsiError::misbehaved(format!("opcode {code:02x}h"))),
         }
     }
 
-    /// ExpStatSN acknowledges statuses (4.2.2.2). Two sorts of PDU carry none: Data-In without
-    /// the S bit, and a NOP-In that is not an answer (there StatSN is the next one's).
+    /// ExpStatSN acknowledges statuses (4.2.2.2). Three sorts of PDU carry none: Data-In without
+    /// the S bit, an R2T, and a NOP-In that is not an answer (there StatSN is the next one's).
     fn acknowledge(&mut self, header: &Header) {
         let carries = match header.opcode() {
             Opcode::DataIn => header.flags() & 1 != 0,
             Opcode::NopIn => header.task_tag() != NO_TAG,
+            Opcode::ReadyToTransfer => false,
             _ => true,
         };
         let next = header.stat_sn().wrapping_add(1);
@@ -75,6 +74,7 @@ impl<T> Connection<T> {
             Next::Send(request) => self.send_login(&request),
             Next::Done(agreed) => {
                 self.time_to_wait = Time::from_secs(agreed.time_to_wait.into());
+                (self.bursts, self.max_send_data) = (agreed.bursts, agreed.max_send_data);
                 self.receiver.header_digest = agreed.header_digest;
                 self.receiver.data_digest = agreed.data_digest;
                 self.outbox.header_digest = agreed.header_digest;

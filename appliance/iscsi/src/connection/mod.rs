@@ -3,12 +3,14 @@
 mod dispatch;
 mod outbox;
 mod receive;
+mod send;
 mod timers;
 
 use crate::config::Config;
 use crate::discovery::DiscoveredTarget;
 use crate::login::{Login, Request};
 use crate::pdu::{self, NO_TAG};
+use crate::sending::Bursts;
 use crate::tasks::{Command, Finished, Tasks};
 use crate::window::Window;
 use crate::{Agreed, IscsiError, Time, keys};
@@ -75,6 +77,9 @@ pub struct Connection<T> {
     window: Window,
     exp_stat_sn: u32,
     tasks: Tasks<T>,
+    /// How data goes out, and bytes of it in one PDU at most.
+    bursts: Bursts,
+    max_send_data: u32,
     text: Option<TextExchange>,
     ending: Option<Ending>,
     /// How long the target wants to be left alone after the session's end.
@@ -99,6 +104,8 @@ impl<T> Connection<T> {
             window: Window::new(config.first_cmd_sn),
             config,
             exp_stat_sn: 0,
+            bursts: Bursts::default(),
+            max_send_data: 0,
             text: None,
             ending: None,
             time_to_wait: Time::ZERO,

@@ -11,6 +11,8 @@ const BACKLOG_MAX: usize = 1 << 20;
 pub(crate) struct Outbox {
     bytes: Vec<u8>,
     sent: usize,
+    /// Bytes among them that the peer asked for or is bound to take: commands' data.
+    data: usize,
     pub(crate) header_digest: bool,
     pub(crate) data_digest: bool,
 }
@@ -38,6 +40,13 @@ impl Outbox {
         }
     }
 
+    /// Appends a PDU that carries a part of a command's data. Commands in flight are its limit.
+    pub(crate) fn push_data(&mut self, header: [u8; HEADER], data: &[u8]) {
+        let before = self.bytes.len();
+        self.push(header, data);
+        self.data += self.bytes.len() - before;
+    }
+
     pub(crate) fn pending(&self) -> &[u8] {
         &self.bytes[self.sent..]
     }
@@ -46,11 +55,11 @@ impl Outbox {
         self.sent = (self.sent + count).min(self.bytes.len());
         if self.sent == self.bytes.len() {
             self.bytes.clear();
-            self.sent = 0;
+            (self.sent, self.data) = (0, 0);
         }
     }
 
     pub(crate) fn is_stuck(&self) -> bool {
-        self.pending().len() > BACKLOG_MAX
+        self.pending().len() > BACKLOG_MAX + self.data
     }
 }

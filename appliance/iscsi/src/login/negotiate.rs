@@ -1,11 +1,12 @@
 //! The operational stage: what we offer, and what a target may answer (RFC 7143, 13).
 
 use crate::keys::{self, Pairs, number};
+use crate::sending::Bursts;
 use crate::{Config, IscsiError};
 
 /// MaxBurstLength that we offer: bytes. Data-In sequences end at it; no buffer depends on it.
 const MAX_BURST: u32 = 1 << 20;
-/// FirstBurstLength that we offer: bytes. Only writes use it.
+/// FirstBurstLength that we offer: bytes. Only data that goes out uses it.
 const FIRST_BURST: u32 = 256 * 1024;
 /// MaxRecvDataSegmentLength of a target that declares none (13.12).
 const DEFAULT_SEGMENT: u32 = 8192;
@@ -23,6 +24,8 @@ pub struct Agreed {
     pub data_digest: bool,
     /// Bytes of data that the target takes in one PDU of ours.
     pub max_send_data: u32,
+    /// How data goes out.
+    pub bursts: Bursts,
     /// Seconds to wait before a lost session may be logged in again.
     pub time_to_wait: u16,
     /// The target's alias, for people.
@@ -64,6 +67,7 @@ impl Agreed {
             header_digest: false,
             data_digest: false,
             max_send_data: DEFAULT_SEGMENT,
+            bursts: Bursts::default(),
             time_to_wait: 2,
             target_alias: None,
             portal_group: None,
@@ -146,19 +150,29 @@ impl Negotiation {
             // 13.24, 13.23: our protocol level and reporting are those of the RFCs themselves.
             "iSCSIProtocolLevel" => return Ok(Taken::Answer("1")),
             "TaskReporting" => return Ok(Taken::Answer("RFC3720")),
-            _ => return self.take_data_key(key, value),
+            _ => return self.take_data_key(&mut agreed.bursts, key, value),
         }
         Ok(Taken::Silently)
     }
 
     /// Keys about the transfer of data, which a discovery session has none of (13): there a
     /// target that asks is told so; elsewhere these are answers to what we offered.
-    fn take_data_key(&self, key: &str, value: &str) -> Result<Taken, IscsiError> {
+    fn take_data_key(
+        &self,
+        bursts: &mut Bursts,
+        key: &str,
+        value: &str,
+    ) -> Result<Taken, IscsiError> {
         match key {
-            // Nothing here writes or opens a second connection: any legal value will do.
+            // Each R2T is answered at once, and there is one connection: any legal value will do.
             "MaxConnections" | "MaxOutstandingR2T" => drop(number(key, value, 1, 0xffff)?),
-            "MaxBurstLength" | "FirstBurstLength" => drop(number(key, value, 512, 0xff_ffff)?),
-            "InitialR2T" | "ImmediateData" => drop(boolean(key, value)?),
+            // The smaller value holds (13.13, 13.14), also where a target says the larger one.
+            "MaxBurstLength" => bursts.max = number(key, value, 512, 0xff_ffff)?.min(MAX_BURST),
+            "FirstBurstLength" => {
+                bursts.first = number(key, value, 512, 0xff_ffff)?.min(FIRST_BURST);
+            }
+            "InitialR2T" => bursts.initial_r2t = boolean(key, value)?,
+            "ImmediateData" => bursts.immediate = boolean(key, value)?,
             "DataPDUInOrder" | "DataSequenceInOrder" => {
                 if !boolean(key, value)? {
                     return Err(IscsiError::misbehaved(format!("{key}=No was not on offer")));

@@ -106,14 +106,19 @@ impl Header {
         u16::from_be_bytes([self.0[42], self.0[43]])
     }
 
-    /// Data-In: DataSN.
+    /// Data-In: DataSN; R2T: R2TSN.
     pub(crate) fn data_sn(&self) -> u32 {
         self.u32(36)
     }
 
-    /// Data-In: BufferOffset.
+    /// Data-In and R2T: BufferOffset.
     pub(crate) fn buffer_offset(&self) -> u32 {
         self.u32(40)
+    }
+
+    /// R2T: desired data transfer length.
+    pub(crate) fn desired_length(&self) -> u32 {
+        self.u32(44)
     }
 
     /// Data-In and SCSI response: residual count.

@@ -9,7 +9,8 @@ mod request;
 
 pub(crate) use header::{Header, Opcode};
 pub(crate) use request::{
-    LoginStage, abort_task, login, logout, nop_out, ping, scsi_read, text_request,
+    LoginStage, abort_task, data_out, login, logout, nop_out, ping, scsi_read, scsi_write,
+    text_request,
 };
 
 /// Bytes of a basic header segment.

@@ -41,6 +41,42 @@ pub(crate) fn scsi_read(
     header
 }
 
+/// SCSI command (11.3) that takes `length` bytes. `last`: no data follows before it is asked for.
+pub(crate) fn scsi_write(
+    (lun, cdb): ([u8; 8], [u8; 16]),
+    length: u32,
+    last: bool,
+    tag: u32,
+    cmd_sn: u32,
+    exp_stat_sn: u32,
+) -> [u8; HEADER] {
+    const WRITE: u8 = 0x20;
+    const SIMPLE: u8 = 1;
+    let write = if length > 0 { WRITE } else { 0 };
+    let last = if last { FINAL } else { 0 };
+    let mut header = base(0x01, last | write | SIMPLE, tag, cmd_sn, exp_stat_sn);
+    header[8..16].copy_from_slice(&lun);
+    put(&mut header, 20, length);
+    header[32..].copy_from_slice(&cdb);
+    header
+}
+
+/// Data-Out (11.7) at `offset` of a command's data, the PDU number `data_sn` of its sequence.
+pub(crate) fn data_out(
+    lun: [u8; 8],
+    (tag, transfer_tag): (u32, u32),
+    (data_sn, offset): (u32, u32),
+    last: bool,
+    exp_stat_sn: u32,
+) -> [u8; HEADER] {
+    let mut header = base(0x05, if last { FINAL } else { 0 }, tag, 0, exp_stat_sn);
+    header[8..16].copy_from_slice(&lun);
+    put(&mut header, 20, transfer_tag);
+    put(&mut header, 36, data_sn);
+    put(&mut header, 40, offset);
+    header
+}
+
 /// NOP-Out (11.18) that asks for an answer.
 pub(crate) fn ping(tag: u32, cmd_sn: u32, exp_stat_sn: u32) -> [u8; HEADER] {
     let mut header = base(IMMEDIATE, FINAL, tag, cmd_sn, exp_stat_sn);

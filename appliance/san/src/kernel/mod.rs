@@ -14,6 +14,10 @@
 //! | `node`, `disk`, `ticket`, `waiting` | the transport: a path lost, found again, timed out |
 //! | `uevent` | devices that come, go and change |
 //!
+//! Unlike those of a session, reads here may allocate: a task for each command that a thread takes
+//! (SG_IO, or without `io_uring`), and memory that the device can reach where the caller's is not
+//! aligned for it.
+//!
 //! Nothing is ever opened for writing but attributes of sysfs; nothing is sent that is not on the
 //! list of [`scsi::Role::SourceDisk`]. What cannot be forbidden from here: the kernel's own
 //! commands to a disk that its driver binds (see `settings`).

@@ -70,11 +70,13 @@ impl Lun {
                         let permit = way.path.permit(&order.cdb).await;
                         way.path.send(order.cdb, buffer, order.exchangeable, permit).await
                     };
-                    if let Some(answer) = self.unless_overtaken(at, begun, sending).await {
-                        return Ok(Pending { order, at, way, begun, answer });
+                    match self.unless_overtaken(at, begun, sending).await {
+                        Ok(answer) => return Ok(Pending { order, at, way, begun, answer }),
+                        Err(why) => {
+                            let error = left(&way, order.operation, why);
+                            order = self.again(order, at, &way, why, error)?;
+                        }
                     }
-                    let error = silent(&way, order.operation);
-                    order = self.again(order, at, &way, Why::Lost, error)?;
                 }
             }
         }
@@ -90,9 +92,9 @@ impl Lun {
         loop {
             let Pending { mut order, at, way, begun, answer } = pending;
             let verdict = match self.unless_overtaken(at, begun, answer.answer()).await {
-                Some(Some(answer)) => way.path.judge(order.operation, answer),
-                Some(None) => Verdict::Failed(self.ended(&way)),
-                None => Verdict::Again(Why::Lost, BytesMut::new(), silent(&way, order.operation)),
+                Ok(Some(answer)) => way.path.judge(order.operation, answer),
+                Ok(None) => Verdict::Failed(self.ended(&way)),
+                Err(why) => Verdict::Again(why, BytesMut::new(), left(&way, order.operation, why)),
             };
             self.hear(at, &way);
             let (why, error);
@@ -151,27 +153,27 @@ impl Lun {
         Ok(order)
     }
 
-    /// What `future` brings; `None` when another path is to be taken instead: this one was lost,
-    /// or is silent for too long, and another is usable.
+    /// What `future` brings, or why another path is to be taken instead: this one was lost, is
+    /// silent for too long, or serves no reads any more, and another is usable.
     pub(super) async fn unless_overtaken<T>(
         &self,
         at: usize,
         begun: Instant,
         future: impl Future<Output = T>,
-    ) -> Option<T> {
+    ) -> Result<T, Why> {
         if self.count() == 1 {
-            return Some(future.await);
+            return Ok(future.await);
         }
         let mut future = pin!(future);
         let patience = begun + self.limits().failover_after;
         loop {
             let changed = self.0.changed.notified();
-            if self.lock().is_overtaken(at, Instant::now() >= patience) {
-                return None;
+            if let Some(why) = self.lock().overtaken(at, Instant::now() >= patience) {
+                return Err(why);
             }
             tokio::select! {
                 biased;
-                outcome = &mut future => return Some(outcome),
+                outcome = &mut future => return Ok(outcome),
                 () = changed => {}
                 () = sleep_until(patience), if Instant::now() < patience => {}
             }
@@ -217,6 +219,11 @@ impl Lun {
     }
 }
 
-fn silent(way: &Way, operation: &'static str) -> SanError {
-    way.path.unanswered(operation, "no answer in time; another path was taken")
+/// Why a command was left behind on a path.
+fn left(way: &Way, operation: &'static str, why: Why) -> SanError {
+    let problem = match why {
+        Why::State(_) => "the path serves no reads now; another path was taken",
+        _ => "no answer in time; another path was taken",
+    };
+    way.path.unanswered(operation, problem)
 }

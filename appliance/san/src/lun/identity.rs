@@ -8,7 +8,7 @@ use crate::facts::{Identity, identify, look};
 use crate::job::Mark;
 use crate::multipath::Link;
 use crate::path::Path;
-use scsi::disk;
+use scsi::{AccessState, disk};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use tokio::time::{Instant, timeout};
@@ -73,7 +73,7 @@ impl Lun {
         match self.ask(at, &way).await {
             Ok(now) => Ok(now == mark),
             // What is left decides: another path reads the bytes again.
-            Err(error) if self.lock().is_overtaken(at, true) => {
+            Err(error) if self.lock().overtaken(at, true).is_some() => {
                 tracing::warn!(path = way.path.line(), "read again by another path: {error}");
                 Ok(false)
             }
@@ -85,7 +85,7 @@ impl Lun {
     /// one, and as lost without any.
     async fn ask(&self, at: usize, way: &Way) -> Result<Mark, SanError> {
         let asked = self.unless_overtaken(at, Instant::now(), identify(&way.path)).await;
-        let asked = asked.unwrap_or_else(|| Err(way.path.unanswered("identification", "silent")));
+        let asked = asked.unwrap_or_else(|_| Err(way.path.unanswered("identification", "silent")));
         self.take(at, way, asked)
     }
 
@@ -153,6 +153,7 @@ impl Lun {
             return Err(error);
         }
         way.set_verified(mark);
+        way.told_protection(facts.write_protected);
         self.lock().restored(at, self.now());
         self.announce();
         Ok(())
@@ -220,6 +221,23 @@ impl Lun {
             }
         }
         Err(way.path.unanswered("comparison", "the first MiB is written all the time"))
+    }
+
+    /// Takes down what the first MiB is, while a path serves reads that is proven: one that joins
+    /// in standby may serve them only when no other one does any more.
+    pub(crate) async fn keep_print(&self) {
+        let mut print = self.0.print.lock().await;
+        for at in 0..self.count() {
+            let view = self.lock().view(at);
+            let reads = view.access.is_none_or(AccessState::reads);
+            if print.is_some() || !view.proven || view.link != Link::Up || !reads {
+                continue;
+            }
+            match self.print_of(&self.way(at).path).await {
+                Ok(here) => *print = Some(here),
+                Err(error) => tracing::debug!(lun = self.info().line(), "no print: {error}"),
+            }
+        }
     }
 
     async fn print_of(&self, path: &Path) -> Result<Print, SanError> {

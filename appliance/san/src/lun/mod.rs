@@ -103,12 +103,12 @@ impl Lun {
         ways.iter().enumerate().map(|(at, way)| way.info(paths.view(at), now)).collect()
     }
 
-    /// Whether the LUN is presented read-only: `Some(true)` when every path that tells it says
-    /// so, `None` when none tells it.
+    /// Whether the LUN is presented read-only, as of the last inventory: `Some(true)` when every
+    /// path that tells it says so, `None` when none tells it.
     #[must_use]
     pub fn write_protected(&self) -> Option<bool> {
         let ways = self.ways();
-        ways.iter().filter_map(|way| way.facts.write_protected).reduce(|all, one| all && one)
+        ways.iter().filter_map(|way| way.write_protected()).reduce(|all, one| all && one)
     }
 
     /// What was sent to this LUN by all paths, and read from it.

@@ -19,6 +19,8 @@ pub(super) struct Way {
     pub(super) path: Path,
     /// As it was when the path joined.
     pub(super) facts: Facts,
+    /// Writes would be refused, as last told.
+    write_protected: Mutex<Option<bool>>,
     /// The moment up to which the path is known to lead to the LUN.
     verified: Mutex<Option<Mark>>,
     /// Held while the path is asked who it leads to.
@@ -85,9 +87,11 @@ impl Lun {
         let mut ways = self.0.ways.write().unwrap_or_else(PoisonError::into_inner);
         let at = self.lock().join(port, facts.access, proven, self.now())?;
         let verified = Mutex::new(proven.then_some(mark));
+        let write_protected = Mutex::new(facts.write_protected);
         ways.push(Arc::new(Way {
             path,
             facts,
+            write_protected,
             verified,
             asking: tokio::sync::Mutex::default(),
             used: AtomicBool::new(false),
@@ -119,12 +123,15 @@ impl Lun {
     /// Takes note of the state of a path that it has already; false when it has not.
     pub(crate) fn update(&self, found: &Found) -> bool {
         let (transport, lun) = (&found.path.transport, found.path.lun);
-        let at = self.ways().iter().position(|way| way.leads(transport, lun));
-        if let (Some(at), Some(access)) = (at, found.facts.access) {
+        let Some(at) = self.ways().iter().position(|way| way.leads(transport, lun)) else {
+            return false;
+        };
+        self.way(at).told_protection(found.facts.write_protected);
+        if let Some(access) = found.facts.access {
             self.lock().reported(at, access, self.now());
             self.announce();
         }
-        at.is_some()
+        true
     }
 
     /// The states of its paths by this transport.
@@ -146,6 +153,14 @@ impl Way {
 
     pub(super) fn set_verified(&self, mark: Mark) {
         *self.verified.lock().unwrap_or_else(PoisonError::into_inner) = Some(mark);
+    }
+
+    pub(super) fn write_protected(&self) -> Option<bool> {
+        *self.write_protected.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn told_protection(&self, write_protected: Option<bool>) {
+        *self.write_protected.lock().unwrap_or_else(PoisonError::into_inner) = write_protected;
     }
 
     /// Bytes came by it.

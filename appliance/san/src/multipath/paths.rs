@@ -1,6 +1,6 @@
 //! The paths of one LUN: what is known of each, and which one is next.
 
-use super::Time;
+use super::{Time, Why};
 use scsi::AccessState;
 use std::time::Duration;
 
@@ -175,12 +175,19 @@ impl Paths {
         if hope == 0 { Pick::Nothing } else { Pick::Wait }
     }
 
-    /// True when another path is to be taken instead of waiting on for `at`: it was lost, or is
-    /// `silent` for too long, and there is another.
-    pub(crate) fn is_overtaken(&self, at: usize, silent: bool) -> bool {
+    /// Why another path is to be taken instead of waiting on for `at`, where there is one: this
+    /// one was lost, is `silent` for too long, or serves no reads any more.
+    pub(crate) fn overtaken(&self, at: usize, silent: bool) -> Option<Why> {
         let usable = self.set(|path| path.is_usable() && self.tier(path).is_some());
-        let stands = usable & bit(at) != 0 && !silent;
-        !stands && usable & !bit(at) != 0
+        if usable & !bit(at) == 0 || (usable & bit(at) != 0 && !silent) {
+            return None;
+        }
+        let path = &self.list[at];
+        match path.access {
+            // It is not the path's fault, and no loss.
+            Some(state) if path.is_usable() && !state.reads() => Some(Why::State(state)),
+            _ => Some(Why::Lost),
+        }
     }
 
     /// The paths that commands may take now: those of the best state, as bits.

@@ -338,8 +338,8 @@ impl World {
             Phase::Waiting => self.step(command),
             Phase::Sent { at, begun } => {
                 let silent = self.now - begun >= SILENT;
-                if self.paths.is_overtaken(at, silent) {
-                    self.failed(command, at, Why::Lost);
+                if let Some(why) = self.paths.overtaken(at, silent) {
+                    self.failed(command, at, why);
                 }
             }
             Phase::New | Phase::Done | Phase::GivenUp => {}

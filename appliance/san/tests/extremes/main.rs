@@ -250,6 +250,73 @@ async fn tgtd_follows_command_numbers_round_their_end() {
     }
 }
 
+/// Data that goes out arrives, whatever bursts and requests for data tgtd agrees to. To a scratch
+/// LUN, and not by the reader: it has no way to send any.
+#[tokio::test]
+async fn tgtd_gets_every_byte_that_is_sent_whatever_was_agreed() {
+    for keys in [
+        &["FirstBurstLength=512", "InitialR2T=No", "ImmediateData=Yes"][..],
+        &["FirstBurstLength=512", "MaxBurstLength=512", "InitialR2T=Yes", "ImmediateData=No"],
+        &["ImmediateData=No", "InitialR2T=No", "MaxOutstandingR2T=16"],
+        &["ImmediateData=Yes", "InitialR2T=Yes", "MaxRecvDataSegmentLength=512"],
+        &["InitialR2T=No", "HeaderDigest=CRC32C", "DataDigest=CRC32C"],
+    ] {
+        let test = "tgtd_gets_every_byte_that_is_sent";
+        let Some(array) = Array::here(test, keys) else { return };
+        let scratch = array.directory.path().join("scratch");
+        std::fs::write(&scratch, vec![0; SIZE]).unwrap();
+        array.tgtd.new_lun(1, 2, &scratch, "").unwrap();
+        let digests = keys.contains(&"DataDigest=CRC32C");
+        let config =
+            iscsi::Config { header_digest: digests, data_digest: digests, ..raw::config(TARGET) };
+        let mut raw = Raw::login(array.tgtd.portal(), config).await;
+        raw.run(2, &disk::test_unit_ready()).await;
+        let sent = lab::noise::bytes(7, SIZE);
+        // Two at a time, of one block up to more than a burst.
+        let mut at = 0;
+        for blocks in [1_u16, 8, 129, 700, 1, 2100] {
+            for half in [blocks / 2, blocks - blocks / 2] {
+                let next = at + usize::from(half) * 512;
+                let [one, two, three, four] = u32::try_from(at / 512).unwrap().to_be_bytes();
+                let [high, low] = half.to_be_bytes();
+                let write_10 = [0x2a, 0, one, two, three, four, 0, high, low, 0];
+                raw.submit_out(2, &write_10, &sent[at..next]);
+                at = next;
+            }
+            for _ in 0..2 {
+                let (completion, _) = raw.finished().await;
+                assert_eq!(completion.status, GOOD, "{keys:?}: {completion:02x?}");
+            }
+        }
+        let got = std::fs::read(&scratch).unwrap();
+        assert_eq!(lab::noise::difference(&got[..at], &sent[..at]), None, "{keys:?}");
+        assert!(got[at..].iter().all(|byte| *byte == 0), "{keys:?}: more than was sent");
+    }
+}
+
+/// A LUN that is mapped while others are read.
+#[tokio::test]
+async fn a_lun_that_tgtd_adds_is_found_and_one_that_it_takes_is_gone() {
+    let Some(array) = Array::here("a_lun_that_tgtd_adds_is_found", &[]) else { return };
+    let (san, lun) = reader(&array, Duration::from_secs(5)).await;
+    let image = array.directory.path().join("more");
+    let content = lab::noise::bytes(3, 1 << 20);
+    std::fs::write(&image, &content).unwrap();
+    let naa = "624a9370cdef0123456789abcdef0777";
+    let names = format!("scsi_id={naa},scsi_sn=0777");
+    array.tgtd.new_lun(1, 2, &image, &names).unwrap();
+    assert!(lun.read(0, SIZE).await.unwrap()[..] == array.content[..]);
+    san.rescan().await;
+    let added = san.find(&format!("naa.{naa}").parse().unwrap()).unwrap();
+    assert!(added.read(0, 1 << 20).await.unwrap()[..] == content[..]);
+    array.tgtd.order("logicalunit", "delete", &["--tid", "1", "--lun", "2"]).unwrap();
+    assert!(lun.read(0, SIZE).await.unwrap()[..] == array.content[..]);
+    san.rescan().await;
+    assert_eq!(san.luns().len(), 1);
+    added.read(0, 4096).await.unwrap_err();
+    san.logout().await;
+}
+
 async fn reader(array: &Array, patience: Duration) -> (San, Lun) {
     let config = PortalConfig { busy_patience: patience, ..config(array.tgtd.portal()) };
     let san = San::login(vec![config]).await.unwrap();

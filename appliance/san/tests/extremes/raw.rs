@@ -66,6 +66,21 @@ impl Raw {
         assert!(self.connection.submit(command).is_ok(), "the window is open");
     }
 
+    /// A command with data that goes out: only a test, to a LUN of its own, ever sends one.
+    pub(crate) fn submit_out(&mut self, lun: u8, cdb: &[u8], data: &[u8]) {
+        let mut padded = [0; 16];
+        padded[..cdb.len()].copy_from_slice(cdb);
+        let command = Command {
+            context: (),
+            lun: [0, lun, 0, 0, 0, 0, 0, 0],
+            cdb: padded,
+            buffer: BytesMut::from(data),
+            exchangeable: false,
+            deadline: Time::from_secs(30),
+        };
+        assert!(self.connection.submit_out(command).is_ok(), "the window is open");
+    }
+
     pub(crate) async fn finished(&mut self) -> (Completion, Vec<u8>) {
         match self.event().await {
             Event::Finished(finished) => {

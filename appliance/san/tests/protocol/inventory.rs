@@ -1,7 +1,7 @@
 //! Finding targets and LUNs: many of them, oddly numbered, behind address translation.
 
-use super::{config, spec, start};
-use fakes::target::{Disk, NAME, Rule, Spec, Then, When};
+use super::{assert_reads, config, login, spec, start, until};
+use fakes::target::{Disk, NAME, Rule, Spec, Then, When, sense};
 use san::{Addresses, San, TargetPortal, discover_all};
 
 /// 700 LUNs by peripheral and flat addressing; LUN 0 is none of them.
@@ -84,4 +84,46 @@ async fn a_list_of_targets_may_come_in_parts() {
     let seen = target.seen();
     let tags: Vec<_> = seen[0].iter().filter(|pdu| pdu.opcode() == 4).map(|p| p.word(20)).collect();
     assert_eq!(tags, [u32::MAX, 5, 6]);
+}
+
+/// "Reported LUNs data has changed" comes with a command to a LUN that is not concerned.
+#[tokio::test]
+async fn luns_that_come_and_go_are_seen_when_the_target_says_so() {
+    let (spec, disk) = spec();
+    let target = start(spec).await;
+    let (san, lun) = login(&target).await;
+    let more = Disk::new(300, 1 << 20);
+    let changed = || Rule::once(When::Command(0x88), Then::Status(2, sense(6, 0x3f, 0x0e)));
+
+    target.set_disks(vec![disk.clone(), more.clone()]);
+    assert_reads(&lun, &target, &disk).await;
+    assert_eq!(san.luns().len(), 1, "nobody has said so");
+    target.rule(changed());
+    assert_reads(&lun, &target, &disk).await;
+    until("the new LUN is there", || san.luns().len() == 2).await;
+    let found = san.find(&more.name().parse().unwrap()).unwrap();
+    assert_reads(&found, &target, &more).await;
+
+    target.set_disks(vec![disk.clone()]);
+    target.rule(changed());
+    assert_reads(&lun, &target, &disk).await;
+    until("the LUN is gone", || san.luns().len() == 1).await;
+    assert!(san.find(&more.name().parse().unwrap()).is_err());
+    found.read(0, 4096).await.unwrap_err();
+    san.logout().await;
+}
+
+#[tokio::test]
+async fn another_presentation_is_seen_with_the_next_inventory() {
+    let (spec, disk) = spec();
+    let target = start(spec).await;
+    let (san, lun) = login(&target).await;
+    assert_eq!(lun.write_protected(), Some(true));
+    for write_protected in [false, true] {
+        target.set_disks(vec![Disk { write_protected, ..disk.clone() }]);
+        san.rescan().await;
+        assert_eq!(lun.write_protected(), Some(write_protected));
+    }
+    assert_reads(&lun, &target, &disk).await;
+    san.logout().await;
 }

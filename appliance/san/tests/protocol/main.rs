@@ -3,8 +3,12 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr)] // helpers of tests
 
+mod alua;
 mod hostile;
 mod inventory;
+#[path = "../common/reading.rs"]
+#[allow(unreachable_pub, reason = "a test has no outside")]
+mod reading;
 mod sessions;
 mod statuses;
 mod windows;
@@ -13,7 +17,7 @@ use fakes::target::{Disk, FakeTarget, NAME, Spec};
 use san::{Lun, PortalConfig, Reconnect, San};
 use scsi::Role;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Bytes of the disk of a target.
 const SIZE: usize = 1 << 20;
@@ -77,4 +81,13 @@ fn assert_harmless(target: &FakeTarget) {
 fn spec() -> (Spec, Disk) {
     let disk = Disk::new(1, SIZE);
     (Spec { disks: vec![disk.clone()], ..Spec::default() }, disk)
+}
+
+/// Waits for what another task does.
+async fn until(what: &str, mut is: impl FnMut() -> bool) {
+    let late = Instant::now() + Duration::from_secs(15);
+    while !is() {
+        assert!(Instant::now() < late, "not yet: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await; // polls
+    }
 }

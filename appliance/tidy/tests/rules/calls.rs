@@ -64,6 +64,9 @@ const WRITING_CODES: &[&str] = &[
     "0x89", "0x07", "0x5f", "0x3b", "0x15", "0x55", "0x8b", "0x3f", "0xea",
 ];
 
+/// The call that sends a command with data.
+const SENDING: &str = "submit_out";
+
 /// What opens something that can be written to, and who may: attributes of sysfs.
 const OPENING_TO_WRITE: &[&str] =
     &["OFlags::WRONLY", "OFlags::RDWR", "OFlags::CREATE", "fs::write"];
@@ -127,7 +130,7 @@ fn no_code_can_write_to_a_disk_of_the_san() {
         if path != SETS_ATTRIBUTES {
             found.extend(hits(&path, &code, OPENING_TO_WRITE));
         }
-        found.extend(hits(&path, &code, &["pub fn write", "pub async fn write"]));
+        found.extend(hits(&path, &code, &["pub fn write", "pub async fn write", SENDING]));
     }
     for (path, code) in sources(&tree, "appliance/scsi/src/") {
         found.extend(hits(&path, &code, WRITING_COMMANDS));

@@ -6,6 +6,7 @@
 
 use super::lio::commands;
 use super::{Machine, MachineSpec, Said};
+use crate::place::built;
 use anyhow::{Context as _, Result, ensure};
 use std::path::Path;
 use std::process::Stdio;
@@ -63,10 +64,27 @@ impl Fc {
     /// # Errors
     /// When it does not end in time. How it ended is the caller's to judge.
     pub fn inside(&self, part: &str, patience: Duration) -> Result<Said> {
+        self.run(part, "", "", patience)
+    }
+
+    /// As [`Fc::inside`], of a program of many tests this one. The programs of the workspace are
+    /// there; nothing is built inside.
+    ///
+    /// # Errors
+    /// As [`Fc::inside`], and when a program does not build.
+    pub fn inside_test(&self, part: &str, test: &str, patience: Duration) -> Result<Said> {
+        let programs = ["holdfast", "vmfs-tool", "holdfastd"].map(built);
+        let programs: Vec<_> = programs.into_iter().collect::<Result<_>>()?;
+        let folder = programs[0].parent().context("a program lies in a folder")?;
+        let folder = format!("HOLDFAST_BIN='{}'", folder.display());
+        self.run(part, &folder, &format!("--exact '{test}'"), patience)
+    }
+
+    fn run(&self, part: &str, setting: &str, arguments: &str, patience: Duration) -> Result<Said> {
         let program = std::env::current_exe()?;
         let program = program.to_str().context("the program's path is not UTF-8")?;
-        self.machine
-            .run(&format!("{INSIDE}='{part}' RUST_BACKTRACE=1 '{program}' --nocapture"), patience)
+        let settings = format!("{INSIDE}='{part}' RUST_BACKTRACE=1 {setting}");
+        self.machine.run(&format!("{settings} '{program}' --nocapture {arguments}"), patience)
     }
 
     /// Operation code and second byte of every command that has reached the target by a path.

@@ -1,6 +1,7 @@
 //! The wrong peer, the wrong LUN: refused before a byte is taken for data.
 
 use crate::site::{Site, VM, flip};
+use api::{SanLun, SanLuns, Status};
 use lab::tgt::LunSpec;
 use std::os::unix::fs::PermissionsExt;
 
@@ -79,6 +80,46 @@ fn a_lun_that_is_exchanged_for_another_one_is_noticed() {
     let run = site.backup();
     site.failed_cleanly(&run, &["san01-vmfs"]);
     assert_eq!(site.points().len(), 1);
+}
+
+#[test]
+fn a_writable_lun_is_accepted_on_record_until_it_is_presented_read_only() {
+    let mut site = Site::new();
+    let lun = |site: &Site| -> SanLun {
+        let cli = site.daemon.cli().unwrap();
+        let _sessions = cli.output(&["san", "login"]).unwrap(); // looks at the LUNs anew
+        let status: Status = cli.json(&["status"]).unwrap();
+        let luns: SanLuns = cli.json(&["san", "luns"]).unwrap();
+        assert_eq!(status.san.luns[0].acknowledged, luns.luns[0].acknowledged);
+        luns.luns[0].clone()
+    };
+    let accept = |site: &Site| {
+        let name = format!("naa.{}", lab::datastore::NAA);
+        let order = ["san", "acknowledge", &name, "--by", "J. Doe", "--note", "no read-only maps"];
+        site.daemon.cli().unwrap().output(&order).unwrap()
+    };
+    let writable = lun(&site);
+    assert!(writable.acknowledged.is_none() && !writable.advice.is_empty(), "{writable:?}");
+    assert!(accept(&site).status.success());
+    site.daemon.stop().unwrap();
+    site.daemon.start_again().unwrap();
+    let accepted = lun(&site);
+    let by = accepted.acknowledged.as_ref().map(|one| (one.by.as_str(), one.note.as_str()));
+    assert_eq!((by, accepted.advice.as_str()), (Some(("J. Doe", "no read-only maps")), ""));
+    let status = site.daemon.cli().unwrap().output(&["status"]).unwrap().stdout;
+    let status = String::from_utf8_lossy(&status).into_owned();
+    assert!(status.contains("accepted by J. Doe") && !status.contains("WRITABLE"), "{status}");
+
+    site.lab.tgt.present(1, true).unwrap();
+    let protected = lun(&site);
+    assert_eq!((protected.write_protected, protected.acknowledged), (Some(true), None));
+    let refused = accept(&site);
+    assert_eq!(refused.status.code(), Some(3), "{}", String::from_utf8_lossy(&refused.stderr));
+
+    site.lab.tgt.present(1, false).unwrap();
+    let writable = lun(&site);
+    assert_eq!((writable.write_protected, writable.acknowledged), (Some(false), None));
+    assert!(!writable.advice.is_empty(), "it has to be accepted anew");
 }
 
 fn identity(site: &Site, lie: &serde_json::Value) {

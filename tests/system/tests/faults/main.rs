@@ -10,6 +10,7 @@ mod attack;
 mod connection;
 mod crash;
 mod datastore;
+mod fibre_channel;
 mod full_disk;
 mod identity;
 mod memory;

@@ -11,12 +11,12 @@ pub mod san;
 pub mod vms;
 
 use api::{
-    ConsistencyQuery, DataRanges, DataRangesQuery, DeletionPreview, Discovered, DiscoveryRequest,
-    ExpiryPreview, FcPorts, Forecast, ForecastQuery, HoldRequest, InclusionQuery, KeyEpoch, Leaves,
-    LeavesQuery, LedgerHead, LockExtension, LockTightening, LockView, LunTest, LunTestRequest,
-    MaintenanceRequest, MaintenanceRun, Page, PageQuery, PointDetail, PointQuery, PointSummary,
-    Proof, Protection, Run, RunKind, RunRequest, RunsStarted, SanLuns, SanPaths, SanSessions,
-    Status, VmSummary, VolumeRequest, Volumes,
+    AcknowledgementRequest, ConsistencyQuery, DataRanges, DataRangesQuery, DeletionPreview,
+    Discovered, DiscoveryRequest, ExpiryPreview, FcPorts, Forecast, ForecastQuery, HoldRequest,
+    InclusionQuery, KeyEpoch, Leaves, LeavesQuery, LedgerHead, LockExtension, LockTightening,
+    LockView, LunTest, LunTestRequest, MaintenanceRequest, MaintenanceRun, Page, PageQuery,
+    PointDetail, PointQuery, PointSummary, Proof, Protection, Run, RunKind, RunRequest,
+    RunsStarted, SanLun, SanLuns, SanPaths, SanSessions, Status, VmSummary, VolumeRequest, Volumes,
 };
 use bytes::Bytes;
 use console::{Blob, Chunks, Engine, EngineError, EngineResult};
@@ -274,6 +274,14 @@ impl Engine for Scripted {
 
     async fn san_luns(&self) -> EngineResult<SanLuns> {
         Ok(san::luns())
+    }
+
+    async fn acknowledge_lun(
+        &self,
+        name: NaaName,
+        request: AcknowledgementRequest,
+    ) -> EngineResult<SanLun> {
+        san::acknowledge(&name, request)
     }
 
     async fn san_paths(&self) -> EngineResult<SanPaths> {

@@ -1,9 +1,9 @@
 //! Two LUNs: one by two paths, one of them lost; one that is presented read-only.
 
 use api::{
-    Discovered, DiscoveredPlace, DiscoveryRequest, FcPortView, FcPorts, FcRemotePort, LunTest,
-    LunTestRequest, PRESENT_READ_ONLY, SanLun, SanLuns, SanPath, SanPathState, SanPaths,
-    SanProblem, SanSession, SanSessions,
+    Acknowledgement, AcknowledgementRequest, Discovered, DiscoveredPlace, DiscoveryRequest,
+    FcPortView, FcPorts, FcRemotePort, LunTest, LunTestRequest, PRESENT_READ_ONLY, SanLun, SanLuns,
+    SanPath, SanPathState, SanPaths, SanProblem, SanSession, SanSessions,
 };
 use console::{EngineError, EngineResult};
 use model::{ErrorKind, NaaName};
@@ -50,6 +50,18 @@ pub fn luns() -> SanLuns {
     SanLuns { luns: vec![lun(0), lun(1)], problems: problems() }
 }
 
+/// Only the first LUN is presented writable.
+pub fn acknowledge(name: &NaaName, request: AcknowledgementRequest) -> EngineResult<SanLun> {
+    if name.as_str() != NAMES[0] {
+        let (title, detail) = ("There is nothing to accept", format!("LUN {name} is read-only."));
+        return Err(EngineError::new(ErrorKind::Refused, "not-writable", title, detail));
+    }
+    let AcknowledgementRequest { by, note } = request;
+    let at = "2026-06-01T12:00:00Z".parse().unwrap();
+    let acknowledged = Some(Acknowledgement { by, at, note });
+    Ok(SanLun { acknowledged, advice: String::new(), ..lun(0) })
+}
+
 fn lun(number: usize) -> SanLun {
     let protected = number == 1;
     SanLun {
@@ -62,6 +74,7 @@ fn lun(number: usize) -> SanLun {
         thin: true,
         write_protected: Some(protected),
         advice: if protected { String::new() } else { PRESENT_READ_ONLY.into() },
+        acknowledged: None,
         paths: 2 - number as u64,
         paths_usable: 1,
     }

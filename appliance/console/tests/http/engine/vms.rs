@@ -115,6 +115,7 @@ fn lun(number: u8, error: Option<&str>) -> LunStatus {
         datastore: Some(format!("datastore{number}")),
         error: error.map(Into::into),
         write_protected: Some(number == 1),
+        acknowledged: None,
         paths: 2,
         paths_usable: u64::from(error.is_none()),
     }

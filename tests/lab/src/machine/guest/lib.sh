@@ -36,7 +36,7 @@ target_up() {
 # Its NAA name is 6001405 and the first 25 digits of the serial.
 disk() {
   local core=$TCM/core/fileio_0/$1 group
-  cp "$2" "/run/lab/$1.img"
+  cp --sparse=always "$2" "/run/lab/$1.img"
   mkdir -p "$core"
   echo "fd_dev_name=/run/lab/$1.img,fd_dev_size=$(stat -c %s "$2")" >"$core/control"
   echo "$3" >"$core/wwn/vpd_unit_serial"

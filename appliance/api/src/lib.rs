@@ -58,9 +58,9 @@ pub use run::{
     RunsStarted, StepState, VerifyResult,
 };
 pub use san::{
-    Discovered, DiscoveredPlace, DiscoveryRequest, FcPortView, FcPorts, FcRemotePort, LunTest,
-    LunTestRequest, PRESENT_READ_ONLY, SanLun, SanLuns, SanPath, SanPathState, SanPaths,
-    SanProblem, SanSession, SanSessions,
+    Discovered, DiscoveredPlace, DiscoveryRequest, FcPortView, FcPorts, FcRemotePort,
+    LUN_BYTES_MAX, LunBytesQuery, LunTest, LunTestRequest, PRESENT_READ_ONLY, SanLun, SanLuns,
+    SanPath, SanPathState, SanPaths, SanProblem, SanSession, SanSessions,
 };
 pub use status::{
     CareStatus, Health, LunStatus, Reason, RepositoryStatus, SanStatus, ScrubStatus, Status,

@@ -20,11 +20,12 @@ use crate::wire::hypervisor::Vcenter;
 use api::{
     ConsistencyQuery, DataRanges, DataRangesQuery, DeletionPreview, Discovered, DiscoveryRequest,
     ExpiryPreview, FcPorts, Forecast, ForecastQuery, HoldRequest, InclusionQuery, KeyEpoch, Leaves,
-    LeavesQuery, LedgerHead, LockExtension, LockTightening, LunTest, LunTestRequest,
+    LeavesQuery, LedgerHead, LockExtension, LockTightening, LunBytesQuery, LunTest, LunTestRequest,
     MaintenanceRequest, MaintenanceRun, Page, PageQuery, PointDetail, PointQuery, PointSummary,
     Proof, Protection, Run, RunRequest, RunsStarted, SanLuns, SanPaths, SanSessions, Status,
     VmSummary, VolumeRequest, Volumes,
 };
+use bytes::Bytes;
 use console::{Blob, Chunks, Engine, EngineError, EngineResult};
 use jobs::ports::PortError;
 use jobs::{Entry, Journal, Registry};
@@ -209,6 +210,10 @@ impl Engine for Appliance {
 
     async fn test_lun(&self, name: NaaName, request: LunTestRequest) -> EngineResult<LunTest> {
         san::test(self, name, request).await
+    }
+
+    async fn read_lun(&self, name: NaaName, query: LunBytesQuery) -> EngineResult<Bytes> {
+        san::read(self, name, query).await
     }
 
     async fn disk_capacity(&self, id: RecoveryPointId, disk: u32) -> EngineResult<u64> {

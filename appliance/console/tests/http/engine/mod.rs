@@ -13,10 +13,10 @@ pub mod vms;
 use api::{
     ConsistencyQuery, DataRanges, DataRangesQuery, DeletionPreview, Discovered, DiscoveryRequest,
     ExpiryPreview, FcPorts, Forecast, ForecastQuery, HoldRequest, InclusionQuery, KeyEpoch, Leaves,
-    LeavesQuery, LedgerHead, LockExtension, LockTightening, LockView, LunTest, LunTestRequest,
-    MaintenanceRequest, MaintenanceRun, Page, PageQuery, PointDetail, PointQuery, PointSummary,
-    Proof, Protection, Run, RunKind, RunRequest, RunsStarted, SanLuns, SanPaths, SanSessions,
-    Status, VmSummary, VolumeRequest, Volumes,
+    LeavesQuery, LedgerHead, LockExtension, LockTightening, LockView, LunBytesQuery, LunTest,
+    LunTestRequest, MaintenanceRequest, MaintenanceRun, Page, PageQuery, PointDetail, PointQuery,
+    PointSummary, Proof, Protection, Run, RunKind, RunRequest, RunsStarted, SanLuns, SanPaths,
+    SanSessions, Status, VmSummary, VolumeRequest, Volumes,
 };
 use bytes::Bytes;
 use console::{Blob, Chunks, Engine, EngineError, EngineResult};
@@ -286,6 +286,10 @@ impl Engine for Scripted {
 
     async fn test_lun(&self, name: NaaName, request: LunTestRequest) -> EngineResult<LunTest> {
         san::test(&name, request)
+    }
+
+    async fn read_lun(&self, name: NaaName, query: LunBytesQuery) -> EngineResult<Bytes> {
+        san::read(&name, query)
     }
 
     async fn disk_capacity(&self, id: RecoveryPointId, disk: u32) -> EngineResult<u64> {

@@ -1,10 +1,11 @@
 //! Two LUNs: one by two paths, one of them lost; one that is presented read-only.
 
 use api::{
-    Discovered, DiscoveredPlace, DiscoveryRequest, FcPortView, FcPorts, FcRemotePort, LunTest,
-    LunTestRequest, PRESENT_READ_ONLY, SanLun, SanLuns, SanPath, SanPathState, SanPaths,
-    SanProblem, SanSession, SanSessions,
+    Discovered, DiscoveredPlace, DiscoveryRequest, FcPortView, FcPorts, FcRemotePort,
+    LunBytesQuery, LunTest, LunTestRequest, PRESENT_READ_ONLY, SanLun, SanLuns, SanPath,
+    SanPathState, SanPaths, SanProblem, SanSession, SanSessions,
 };
+use bytes::Bytes;
 use console::{EngineError, EngineResult};
 use model::{ErrorKind, NaaName};
 
@@ -132,4 +133,14 @@ pub fn test(name: &NaaName, request: LunTestRequest) -> EngineResult<LunTest> {
         sequential_bytes_per_second: 900 << 20,
         random_reads_per_second: 41_000,
     })
+}
+
+/// Each byte of a LUN is its own offset's last digits.
+pub fn read(name: &NaaName, query: LunBytesQuery) -> EngineResult<Bytes> {
+    if !NAMES.contains(&name.as_str()) {
+        let title = "A peer did not answer as needed";
+        return Err(EngineError::new(ErrorKind::NotFound, "peer", title, "No such LUN."));
+    }
+    let bytes = query.offset..query.offset + query.length;
+    Ok(bytes.map(|offset| offset.to_le_bytes()[0]).collect())
 }

@@ -10,7 +10,7 @@ use crate::watch::Watch;
 use crate::wire::{fabric::Sessions, hypervisor, hypervisor::Vcenter, journal_file::JournalFile};
 use crate::worker;
 use anyhow::Context;
-use jobs::{Journal, Registry};
+use jobs::{Journal, Registry, Verdicts};
 use repository::{Clocks, KeyEncryptionKey, Recovery, Repository, StoreError};
 use san::kernel::Kernel;
 use san::{Chap, ChapAlgorithm, OwnDisk, PortalConfig, SanConfig};
@@ -93,9 +93,12 @@ fn build(
         None => open_with_warden_inside(&config, secrets.encryption)?,
         Some(socket) => open_with_warden(&config, socket, secrets.encryption)?,
     };
-    let journal = Journal::load(Box::new(JournalFile::new(&config.state_dir)))
+    let journal = Journal::load(Box::new(JournalFile::new(&config.state_dir, "journal")))
         .map_err(|error| anyhow::anyhow!("{error}"))
         .context("reading the journal of what must be undone")?;
+    let verdicts = Verdicts::load(Box::new(JournalFile::new(&config.state_dir, "compared")))
+        .map_err(|error| anyhow::anyhow!("{error}"))
+        .context("reading what was compared with the network path")?;
     let vcenter = Vcenter::new(hypervisor::client_config(&config.vcenter, secrets.password)?);
     let own = own_disks(&config)?;
     let kernel = config.san.kernel.then(Kernel::default);
@@ -108,6 +111,7 @@ fn build(
         vcenter: Arc::new(vcenter),
         fabric: Arc::new(fabric),
         journal: Arc::new(journal),
+        verdicts: Arc::new(verdicts),
         registry: Registry::default(),
         backups,
         verifies,

@@ -72,6 +72,12 @@ impl File {
         self.descriptor.kind
     }
 
+    /// How its bytes are found, in words.
+    #[must_use]
+    pub fn addressing(&self) -> &'static str {
+        self.descriptor.zla.name()
+    }
+
     /// Seconds since 1970 of the last change, by the clock of a host.
     #[must_use]
     pub fn modified(&self) -> u32 {

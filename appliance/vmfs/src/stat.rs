@@ -1,6 +1,6 @@
 //! What the metadata of a file says, for people: nothing of it is needed to read the file.
 
-use crate::descriptor::{Descriptor, FileKind, Zla};
+use crate::descriptor::{Descriptor, FileKind};
 use crate::error::VmfsError;
 use crate::volume::{DirEntry, Volume};
 
@@ -67,22 +67,11 @@ impl Stat {
             descriptor_offset: fd.at,
             generation: fd.generation,
             modified: fd.modified,
-            addressing: addressing(fd.zla),
+            addressing: fd.zla.name(),
             block_size: 1 << fd.block_shift,
             blocks: fd.leaves,
             blocks_to_be_zeroed: fd.to_be_zeroed,
             blocks_copy_on_write: fd.copy_on_write,
         }
-    }
-}
-
-fn addressing(zla: Zla) -> &'static str {
-    match zla {
-        Zla::FileBlocks => "file blocks",
-        Zla::SubBlocks => "sub-blocks",
-        Zla::Pointers | Zla::Pointers2 => "pointer blocks",
-        Zla::DoublePointers => "two levels of pointer blocks",
-        Zla::Resident => "in the descriptor",
-        Zla::RawDevice => "on another LUN",
     }
 }

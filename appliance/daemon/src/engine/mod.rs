@@ -28,7 +28,7 @@ use api::{
 use bytes::Bytes;
 use console::{Blob, Chunks, Engine, EngineError, EngineResult};
 use jobs::ports::PortError;
-use jobs::{Entry, Journal, Registry};
+use jobs::{Entry, Journal, Registry, Verdicts};
 use model::{DiskRange, ErrorKind, NaaName, RecoveryPointId, RunId};
 use repository::{Repository, StoreError};
 use std::sync::Arc;
@@ -43,6 +43,8 @@ pub(crate) struct Appliance {
     pub(crate) vcenter: Arc<Vcenter>,
     pub(crate) fabric: Arc<Sessions>,
     pub(crate) journal: Arc<Journal>,
+    /// What was compared with the network path.
+    pub(crate) verdicts: Arc<Verdicts>,
     pub(crate) registry: Registry,
     pub(crate) backups: Sender<Arc<Entry>>,
     pub(crate) verifies: Sender<Arc<Entry>>,

@@ -1,4 +1,4 @@
-//! The journal's file: appended and synced, replaced by rename.
+//! Small files of the state directory: appended and synced, replaced by rename.
 
 use jobs::JournalLog;
 use jobs::ports::BoxError;
@@ -6,14 +6,14 @@ use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-/// `journal` in the state directory.
+/// A file in the state directory.
 pub(crate) struct JournalFile {
     path: PathBuf,
 }
 
 impl JournalFile {
-    pub(crate) fn new(state_dir: &Path) -> Self {
-        Self { path: state_dir.join("journal") }
+    pub(crate) fn new(state_dir: &Path, name: &str) -> Self {
+        Self { path: state_dir.join(name) }
     }
 
     fn sync_dir(&self) -> std::io::Result<()> {
@@ -71,18 +71,18 @@ mod tests {
     #[test]
     fn lines_survive_and_are_replaced_whole() {
         let dir = tempfile::tempdir().unwrap();
-        let file = JournalFile::new(dir.path());
+        let file = JournalFile::new(dir.path(), "journal");
         assert!(file.load().unwrap().is_empty());
         file.append(b"one\n").unwrap();
         file.append(b"two\n").unwrap();
         assert_eq!(file.load().unwrap(), b"one\ntwo\n");
         file.replace(b"two\n").unwrap();
-        assert_eq!(JournalFile::new(dir.path()).load().unwrap(), b"two\n");
+        assert_eq!(JournalFile::new(dir.path(), "journal").load().unwrap(), b"two\n");
     }
 
     #[test]
     fn a_state_directory_that_is_gone_is_an_error_with_its_path() {
-        let file = JournalFile::new(Path::new("/nonexistent/state"));
+        let file = JournalFile::new(Path::new("/nonexistent/state"), "journal");
         assert!(file.append(b"x\n").unwrap_err().to_string().contains("/nonexistent/state"));
     }
 }

@@ -18,4 +18,5 @@ mod rot;
 mod site;
 mod two_users;
 mod vcenter;
+mod vmfs;
 mod volumes;

@@ -216,10 +216,13 @@ impl FlatDisk {
             for mapped in file.parts(extent.offset, extent.length).map_err(self::at(path))? {
                 let mapped = mapped.map_err(self::at(path))?;
                 let range = DiskRange { offset: at, length: mapped.length };
-                let place = match mapped.to {
-                    Target::Hole => "hole",
-                    Target::Zero => "to be zeroed",
-                    _ => file.addressing(),
+                let large = file.in_large_block(mapped.file_offset).map_err(self::at(path))?;
+                let place = match (mapped.to, large) {
+                    (Target::Hole, _) => "hole",
+                    (Target::Zero, false) => "to be zeroed",
+                    (Target::Zero, true) => "large blocks to be zeroed",
+                    (_, true) => "large blocks",
+                    (_, false) => file.addressing(),
                 };
                 found(&format!("{kind}: {place}"), range);
                 at = range.end();

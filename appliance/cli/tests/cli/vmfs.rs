@@ -1,5 +1,6 @@
 //! `holdfast vmfs` on images: volumes that ESXi made, volumes of the formatter over several
 //! LUNs, and damaged ones. On a LUN of the SAN: `tests/system/tests/faults/vmfs.rs`.
+#![allow(clippy::unwrap_used)] // a test ends where something is not as it must be
 
 use crate::tool::{Ran, Tool, text};
 use crate::volumes::{esxi, image_paths, pattern, raw_image, sha256};

@@ -60,7 +60,7 @@ fn a_lun_is_asked_who_it_is_before_it_is_read() {
     let arguments = ["--json", "vmfs", "info", "--lun", "naa.600000000000000000000000000000ff"];
     let output = site.daemon.cli().unwrap().output(&arguments).unwrap();
     let problem: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!((output.status.code(), &problem["kind"]), (Some(1), &json!("not_found")));
+    assert_eq!((output.status.code(), &problem["kind"]), (Some(1), &json!("not-found")));
     // Damage on the LUN is found; so is its absence.
     assert_eq!(on.json(&["check"]).0, Some(0));
     let (_, stat) = on.json(&["stat", &site.lab.disk(VM, 0).unwrap().flat]);

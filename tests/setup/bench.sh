@@ -5,6 +5,6 @@
 need_rust
 need_lab
 need_peers
-cargo build --release --bins --examples -p daemon -p cli -p fakes -p system -p san -p repository
+cargo build --release --bins --examples -p daemon -p cli -p fakes -p system -p san -p repository -p vmfs
 export HOLDFAST_BIN=$ROOT/target/release
 exec target/release/bench ${1:+--only "$1"}

@@ -15,8 +15,8 @@ use crate::point::{
 };
 use crate::run::{Run, RunRequest, RunsStarted};
 use crate::san::{
-    AcknowledgementRequest, Discovered, DiscoveryRequest, FcPorts, LunTest, LunTestRequest, SanLun,
-    SanLuns, SanPaths, SanSessions,
+    AcknowledgementRequest, Discovered, DiscoveryRequest, FcPorts, LunBytesQuery, LunTest,
+    LunTestRequest, SanLun, SanLuns, SanPaths, SanSessions,
 };
 use crate::status::Status;
 use crate::vm::VmSummary;
@@ -221,6 +221,8 @@ endpoints! {
     ListFcPorts: Get "/san/fc", Nothing, Nothing => 200 FcPorts;
     /// Measures how a LUN reads.
     TestLun: Post "/san/luns/{naa}/test", Nothing, LunTestRequest => 200 LunTest;
+    /// Bytes of a LUN, for whoever looks at what lies on it.
+    ReadLun: Get "/san/luns/{naa}/bytes", LunBytesQuery, Nothing => 200 Raw;
     /// The signed head of the ledger.
     GetLedgerHead: Get "/ledger/head", Nothing, Nothing => 200 LedgerHead;
     /// Leaves of the ledger, in order.

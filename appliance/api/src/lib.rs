@@ -59,8 +59,9 @@ pub use run::{
 };
 pub use san::{
     Acknowledgement, AcknowledgementRequest, Discovered, DiscoveredPlace, DiscoveryRequest,
-    FcPortView, FcPorts, FcRemotePort, LunTest, LunTestRequest, PRESENT_READ_ONLY, SanLun, SanLuns,
-    SanPath, SanPathState, SanPaths, SanProblem, SanSession, SanSessions,
+    FcPortView, FcPorts, FcRemotePort, LUN_BYTES_MAX, LunBytesQuery, LunTest, LunTestRequest,
+    PRESENT_READ_ONLY, SanLun, SanLuns, SanPath, SanPathState, SanPaths, SanProblem, SanSession,
+    SanSessions,
 };
 pub use status::{
     CareStatus, Health, LunStatus, Reason, RepositoryStatus, SanStatus, ScrubStatus, Status,

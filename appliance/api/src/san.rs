@@ -300,3 +300,16 @@ pub struct FcRemotePort {
     /// Seconds after which its devices vanish when it is lost.
     pub dev_loss_seconds: Option<u32>,
 }
+
+/// Which bytes of a LUN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LunBytesQuery {
+    /// The first one.
+    pub offset: u64,
+    /// How many: 1 to [`LUN_BYTES_MAX`].
+    pub length: u64,
+}
+
+/// Most bytes of a LUN in one answer.
+pub const LUN_BYTES_MAX: u64 = 1 << 20;

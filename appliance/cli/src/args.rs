@@ -1,9 +1,12 @@
 //! The command line as types.
 
+mod vmfs;
+
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use jiff::Timestamp;
 use std::path::PathBuf;
+pub(crate) use vmfs::{OnWhat, Vmfs};
 
 /// Back up and restore VMware virtual machines with a Holdfast appliance.
 #[derive(Debug, Parser)]
@@ -47,6 +50,9 @@ pub(crate) enum Command {
     /// The SAN: sessions, LUNs and the paths to them
     #[command(subcommand)]
     San(San),
+    /// What lies on a VMFS volume: on images of its LUNs, or on LUNs of the SAN; reads only
+    #[command(subcommand)]
+    Vmfs(Vmfs),
     /// The record of everything that happened to recovery points, and proofs over it
     #[command(subcommand)]
     Ledger(Ledger),

@@ -3,7 +3,7 @@
 use crate::args::Args;
 use crate::error::Error;
 use api::{Endpoint, Listed, Method, Page, Problem};
-use model::DiskRange;
+use model::{DiskRange, NaaName};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fs::File;
@@ -127,6 +127,19 @@ impl Client {
         let endpoint = api::endpoint::ExportDisk;
         let (_, response) = self.send(endpoint, &parameters, &[], &api::Nothing {}, None)?;
         Ok(response.into_body().into_with_config().limit(u64::MAX).reader())
+    }
+
+    /// Bytes of a LUN, exactly as many as asked for.
+    pub(crate) fn lun(&self, name: &NaaName, offset: u64, length: u64) -> Result<Vec<u8>, Error> {
+        let query = [("offset", offset.to_string()), ("length", length.to_string())];
+        let name = name.to_string();
+        let endpoint = api::endpoint::ReadLun;
+        let (call, response) = self.send(endpoint, &[&name], &query, &api::Nothing {}, None)?;
+        let bytes = call.read(response)?;
+        if bytes.len() as u64 == length {
+            return Ok(bytes);
+        }
+        Err(call.misbehaved(format!("it brings {} of {length} bytes", bytes.len())))
     }
 
     fn send<P: Endpoint<Request: Serialize>>(

@@ -1,7 +1,7 @@
 //! Why a command did not do it; for people a sentence and what to do, for programs a problem.
 
 use api::Problem;
-use model::{ErrorKind, chain};
+use model::{ErrorKind, NaaName, chain};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -33,6 +33,14 @@ pub(crate) enum Error {
     Unproven { what: String },
     #[error("{} exists", path.display())]
     Exists { path: PathBuf },
+    #[error("{what}")]
+    Vmfs { what: String, kind: ErrorKind, source: Box<dyn std::error::Error + Send + Sync> },
+    #[error("{} is not a regular file", path.display())]
+    NoImage { path: PathBuf },
+    #[error("the appliance reaches no LUN {name}")]
+    NoLun { name: NaaName },
+    #[error("writing the result")]
+    Output { source: io::Error },
     #[error("{operation} {}", path.display())]
     File { operation: &'static str, path: PathBuf, source: io::Error },
 }
@@ -42,6 +50,19 @@ impl Error {
     pub(crate) fn file(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::File { operation, path, source }
+    }
+
+    /// For `map_err` on what was read of a volume.
+    pub(crate) fn vmfs<E: Into<Wrong>>(what: String) -> impl FnOnce(E) -> Self {
+        move |error| {
+            let Wrong { kind, source } = error.into();
+            Self::Vmfs { what, kind, source }
+        }
+    }
+
+    /// For `map_err` on standard output.
+    pub(crate) fn output(source: io::Error) -> Self {
+        Self::Output { source }
     }
 
     /// What the caller can do; `None` when the request was at fault.
@@ -54,7 +75,12 @@ impl Error {
             | Self::BrokenOff { .. }
             | Self::ExportBrokenOff { .. } => Some(ErrorKind::Retryable),
             Self::Misbehaved { .. } | Self::Unproven { .. } => Some(ErrorKind::Misbehaved),
-            Self::Unknown { .. } | Self::NoDisk { .. } => Some(ErrorKind::NotFound),
+            Self::Vmfs { kind, .. } => Some(*kind),
+            Self::NoImage { .. } => None,
+            Self::Output { .. } => Some(ErrorKind::Retryable),
+            Self::Unknown { .. } | Self::NoDisk { .. } | Self::NoLun { .. } => {
+                Some(ErrorKind::NotFound)
+            }
             Self::Ambiguous { .. } => None,
             Self::Exists { .. } => Some(ErrorKind::Busy),
             Self::File { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
@@ -68,7 +94,7 @@ impl Error {
     pub(crate) fn exit_status(&self) -> u8 {
         match self {
             Self::Refused(problem) if problem.is_refusal() => 3,
-            Self::NoTokenFile | Self::Server { .. } => 2,
+            Self::NoTokenFile | Self::Server { .. } | Self::NoImage { .. } => 2,
             _ => 1,
         }
     }
@@ -99,6 +125,10 @@ impl Error {
             Self::Ambiguous { .. } => ("ambiguous-id", "The id is not unique"),
             Self::NoDisk { .. } => ("disk-unknown", "The recovery point has no such disk"),
             Self::Unproven { .. } => ("not-proven", "The ledger is not proven"),
+            Self::Vmfs { .. } => ("vmfs", "The volume cannot be read as asked"),
+            Self::NoImage { .. } => ("no-image", "That is no image"),
+            Self::NoLun { .. } => ("lun-unknown", "There is no such LUN"),
+            Self::Output { .. } => ("output", "The result could not be written"),
             Self::Exists { .. } => ("file-exists", "The file exists"),
             Self::File { .. } => ("file", "A file could not be written"),
         }
@@ -130,8 +160,42 @@ impl Error {
                  checked with the offline verifier."
                     .into()
             }
+            Self::Vmfs { kind, .. } => match kind {
+                ErrorKind::NotFound => "Look with 'holdfast vmfs ls' what there is.",
+                ErrorKind::Retryable | ErrorKind::Busy => "Try again.",
+                ErrorKind::Refused => "Check the path, and that all extents of it are named.",
+                ErrorKind::Unsupported => "Read it over the network, with the hosts' own tools.",
+                _ => {
+                    "See what else is wrong with 'holdfast vmfs check'; if hosts write to the \
+                     volume, try again."
+                }
+            }
+            .into(),
+            Self::NoImage { .. } => {
+                "Name an image; a LUN is read through the appliance, with --lun.".into()
+            }
+            Self::NoLun { .. } => "Take a name from 'holdfast san luns'.".into(),
+            Self::Output { .. } => "Check where standard output leads to.".into(),
             Self::Exists { .. } => "Choose another name, or give --force to replace it.".into(),
             Self::File { .. } => "Check the path, its permissions and the free space.".into(),
         }
+    }
+}
+
+/// An error of a parser or of what it reads, with what can be done about it.
+pub(crate) struct Wrong {
+    kind: ErrorKind,
+    source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+impl From<vmfs::VmfsError> for Wrong {
+    fn from(error: vmfs::VmfsError) -> Self {
+        Self { kind: error.kind(), source: error.into() }
+    }
+}
+
+impl From<block::ReadError> for Wrong {
+    fn from(error: block::ReadError) -> Self {
+        Self { kind: error.kind(), source: error.into() }
     }
 }

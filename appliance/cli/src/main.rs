@@ -1,7 +1,8 @@
 //! L4: `holdfast`, the command line over the appliance's API.
 //!
 //! What this is: it reads arguments, calls the API, and shows the answer to a person or, with
-//! `--json`, to a program. What it is not: a second way to do anything; it decides nothing.
+//! `--json`, to a program. What it is not: a second way to do anything; it decides nothing. Only
+//! `holdfast vmfs` works by itself, on images of LUNs, for who has no appliance at hand.
 //!
 //! Standard output carries the result: text, or with `--json` exactly one JSON document, which
 //! is the API's own type or, after an error, its problem (RFC 9457). Standard error carries

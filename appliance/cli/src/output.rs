@@ -13,13 +13,21 @@ pub(crate) struct Outcome {
     pub(crate) json: serde_json::Value,
     /// False when something that was asked for failed.
     pub(crate) succeeded: bool,
+    /// Everything was written already, as it came.
+    printed: bool,
 }
 
 impl Outcome {
     /// A success, given as text and as a value of the API.
     pub(crate) fn new(text: String, value: &impl Serialize) -> Self {
         let json = serde_json::to_value(value).expect("the API's types are JSON");
-        Self { text, json, succeeded: true }
+        Self { text, json, succeeded: true, printed: false }
+    }
+
+    /// The result was too long to be kept, and was written as it came.
+    pub(crate) fn printed(succeeded: bool) -> Self {
+        let (text, json) = (String::new(), serde_json::Value::Null);
+        Self { text, json, succeeded, printed: true }
     }
 
     pub(crate) fn succeeded(self, succeeded: bool) -> Self {
@@ -35,8 +43,13 @@ pub(crate) struct Show {
 
 impl Show {
     pub(crate) fn outcome(self, outcome: &Outcome) -> ExitCode {
-        let written =
-            if self.json { print(&format!("{:#}\n", outcome.json)) } else { print(&outcome.text) };
+        let written = if outcome.printed {
+            Ok(())
+        } else if self.json {
+            print(&format!("{:#}\n", outcome.json))
+        } else {
+            print(&outcome.text)
+        };
         let succeeded = outcome.succeeded && written.is_ok();
         if let Err(error) = written {
             complain(&format!("holdfast: writing the result: {error}\n"));
@@ -71,6 +84,42 @@ pub(crate) fn print(text: &str) -> io::Result<()> {
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => other,
+    }
+}
+
+/// Standard output for a result that is written as it comes.
+pub(crate) struct Lines {
+    out: io::BufWriter<io::StdoutLock<'static>>,
+    /// The reader has seen enough and is gone.
+    gone: bool,
+}
+
+impl Lines {
+    pub(crate) fn new() -> Self {
+        Self { out: io::BufWriter::new(io::stdout().lock()), gone: false }
+    }
+
+    pub(crate) fn write(&mut self, text: &str) -> io::Result<()> {
+        self.bytes(text.as_bytes()).map(drop)
+    }
+
+    /// False when nobody reads any more.
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) -> io::Result<bool> {
+        let written = if self.gone { Ok(()) } else { self.out.write_all(bytes) };
+        self.judge(written)
+    }
+
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        let flushed = if self.gone { Ok(()) } else { self.out.flush() };
+        self.judge(flushed).map(drop)
+    }
+
+    fn judge(&mut self, written: io::Result<()>) -> io::Result<bool> {
+        match written {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => self.gone = true,
+            other => other?,
+        }
+        Ok(!self.gone)
     }
 }
 

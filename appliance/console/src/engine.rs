@@ -4,8 +4,8 @@ use api::{
     AcknowledgementRequest, ConsistencyQuery, DataRanges, DataRangesQuery, DeletionPreview,
     Discovered, DiscoveryRequest, ExpiryPreview, FcPorts, Forecast, ForecastQuery, HoldRequest,
     InclusionQuery, KeyEpoch, Leaves, LeavesQuery, LedgerHead, LockExtension, LockTightening,
-    LockView, LunTest, LunTestRequest, MaintenanceRequest, MaintenanceRun, Page, PageQuery,
-    PointDetail, PointQuery, PointSummary, Problem, Proof, Protection, Run, RunRequest,
+    LockView, LunBytesQuery, LunTest, LunTestRequest, MaintenanceRequest, MaintenanceRun, Page,
+    PageQuery, PointDetail, PointQuery, PointSummary, Problem, Proof, Protection, Run, RunRequest,
     RunsStarted, SanLun, SanLuns, SanPaths, SanSessions, Status, VmSummary, VolumeRequest, Volumes,
 };
 use bytes::Bytes;
@@ -162,6 +162,13 @@ pub trait Engine: Send + Sync + 'static {
         name: NaaName,
         request: LunTestRequest,
     ) -> impl Future<Output = EngineResult<LunTest>> + Send;
+
+    /// Bytes of a LUN, exactly as many as asked for.
+    fn read_lun(
+        &self,
+        name: NaaName,
+        query: LunBytesQuery,
+    ) -> impl Future<Output = EngineResult<Bytes>> + Send;
 
     /// Length of a disk's image in bytes. `disk` is [`api::PointDisk::index`].
     fn disk_capacity(

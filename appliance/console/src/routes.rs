@@ -10,8 +10,8 @@ use api::endpoint::{
     GetDisk, GetFile, GetForecast, GetLedgerHead, GetMaintenance, GetPoint, GetRun, GetStatus,
     HoldPoint, ListFcPorts, ListLeaves, ListPoints, ListRuns, ListSanLuns, ListSanPaths,
     ListSanSessions, ListVms, ListVolumes, LoginSan, PreviewDeletion, PreviewExpiry,
-    ProveConsistency, ProveInclusion, RotateKey, StartMaintenance, StartRuns, TestLun, TightenLock,
-    VerifyPoint,
+    ProveConsistency, ProveInclusion, ReadLun, RotateKey, StartMaintenance, StartRuns, TestLun,
+    TightenLock, VerifyPoint,
 };
 use api::{Endpoint, EndpointInfo, Method, Nothing, Problem};
 use axum::Router;
@@ -132,6 +132,7 @@ fn san<E: Engine>(routes: Routes<E>) -> Routes<E> {
             let name = call.parameter("naa")?;
             Ok(engine.test_lun(name, call.request).await?)
         })
+        .raw(ReadLun, stream::lun)
 }
 
 fn not_empty(request: api::RunRequest) -> Result<api::RunRequest, Failure> {
@@ -239,8 +240,8 @@ mod tests {
         AcknowledgementRequest, ConsistencyQuery, DataRanges, DataRangesQuery, DeletionPreview,
         Discovered, DiscoveryRequest, ENDPOINTS, ExpiryPreview, FcPorts, Forecast, ForecastQuery,
         HoldRequest, InclusionQuery, KeyEpoch, Leaves, LeavesQuery, LedgerHead, LockExtension,
-        LockTightening, LunTest, LunTestRequest, MaintenanceRequest, MaintenanceRun, Page,
-        PageQuery, PointDetail, PointQuery, PointSummary, Proof, Protection, Run, RunRequest,
+        LockTightening, LunBytesQuery, LunTest, LunTestRequest, MaintenanceRequest, MaintenanceRun,
+        Page, PageQuery, PointDetail, PointQuery, PointSummary, Proof, Protection, Run, RunRequest,
         RunsStarted, SanLun, SanLuns, SanPaths, SanSessions, Status, VmSummary, VolumeRequest,
         Volumes,
     };
@@ -295,6 +296,7 @@ mod tests {
         san_paths() -> SanPaths;
         fc_ports() -> FcPorts;
         test_lun(NaaName, LunTestRequest) -> LunTest;
+        read_lun(NaaName, LunBytesQuery) -> bytes::Bytes;
         disk_capacity(RecoveryPointId, u32) -> u64;
         read_disk(RecoveryPointId, u32, DiskRange) -> Chunks;
         export_disk(RecoveryPointId, u32) -> Chunks;

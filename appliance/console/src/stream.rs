@@ -5,7 +5,7 @@ use crate::call::Call;
 use crate::engine::{Blob, Chunks, Engine};
 use crate::range::{Wanted, wanted};
 use api::Problem;
-use api::endpoint::{ExportDisk, GetDisk, GetFile};
+use api::endpoint::{ExportDisk, GetDisk, GetFile, ReadLun};
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use axum::response::IntoResponse;
@@ -85,6 +85,15 @@ pub(crate) async fn file<E: Engine>(
     let Blob { length, chunks } = engine.file(point, name.clone()).await?;
     let body = exact(None, chunks, length, format!("file {name:?} of recovery point {point}"));
     Ok(octets(StatusCode::OK, length, body))
+}
+
+/// Bytes of a LUN, few enough to be held in memory.
+pub(crate) async fn lun<E: Engine>(
+    engine: Arc<E>,
+    call: Call<ReadLun>,
+) -> Result<Response<Body>, Failure> {
+    let bytes = engine.read_lun(call.parameter("naa")?, call.query).await?;
+    Ok(octets(StatusCode::OK, bytes.len() as u64, Body::from(bytes)))
 }
 
 /// The range asked for, unless `If-Range` names another image (RFC 9110, section 13.1.5).

@@ -11,7 +11,7 @@ use crate::watch::Watch;
 use crate::wire::{fabric::Sessions, hypervisor, hypervisor::Vcenter, journal_file::JournalFile};
 use crate::worker;
 use anyhow::Context;
-use jobs::{Journal, Registry};
+use jobs::{Journal, Registry, Verdicts};
 use repository::{Clocks, KeyEncryptionKey, Recovery, Repository, StoreError};
 use san::kernel::Kernel;
 use san::{Chap, ChapAlgorithm, OwnDisk, PortalConfig, SanConfig};
@@ -101,6 +101,9 @@ fn build(
     let acknowledged = Acknowledged::load(&config.state_dir)
         .map_err(|error| anyhow::anyhow!("{error}"))
         .context("reading who accepted writable LUNs")?;
+    let verdicts = Verdicts::load(Box::new(JournalFile::new(&config.state_dir, "compared")))
+        .map_err(|error| anyhow::anyhow!("{error}"))
+        .context("reading what was compared with the network path")?;
     let vcenter = Vcenter::new(hypervisor::client_config(&config.vcenter, secrets.password)?);
     let own = own_disks(&config)?;
     let kernel = config.san.kernel.then(Kernel::default);
@@ -114,6 +117,7 @@ fn build(
         fabric: Arc::new(fabric),
         acknowledged,
         journal: Arc::new(journal),
+        verdicts: Arc::new(verdicts),
         registry: Registry::default(),
         backups,
         verifies,

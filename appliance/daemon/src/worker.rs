@@ -2,6 +2,7 @@
 
 use crate::clock;
 use crate::engine::Appliance;
+use crate::wire::network::NoNetwork;
 use crate::wire::store::{self, Locked};
 use api::{Problem, RunKind, RunResult, VmRef};
 use jobs::{Backup, Entry, Settings, Swept, Undone, sweep};
@@ -28,6 +29,8 @@ pub(crate) async fn backups(appliance: Arc<Appliance>, mut queue: Receiver<Arc<E
             hypervisor: Arc::clone(&appliance.vcenter),
             fabric: Arc::clone(&appliance.fabric),
             store: Locked::new(appliance.repository.clone(), &appliance.config.lock),
+            network: Arc::new(NoNetwork),
+            verdicts: Arc::clone(&appliance.verdicts),
             journal: Arc::clone(&appliance.journal),
             wall: clock::wall,
         };

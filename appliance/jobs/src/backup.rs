@@ -1,15 +1,17 @@
 //! One backup run: the straight line, and its way back when it breaks.
 
+use crate::compare::Compared;
 use crate::error::RunError;
 use crate::journal::{Intent, Journal};
 use crate::locate::{Located, blocking, locate};
 use crate::ports::{
-    DiskCounts, DiskView, Fabric, Hypervisor, PointDraft, PointSink, Store, VmView,
+    DiskCounts, DiskView, Fabric, Hypervisor, NetworkPath, PointDraft, PointSink, Store, VmView,
 };
 use crate::preflight::{coverage, find_datastore, parse_path, preflight};
 use crate::progress::{Progress, StepState};
 use crate::session::Session;
 use crate::sweep::{Undone, undo};
+use crate::verdicts::Verdicts;
 use model::{
     Consistency, DiskIdentity, ErrorKind, ReadMode, RecoveryPointId, RunId, VmUuid, WallTime,
 };
@@ -50,6 +52,8 @@ pub struct DiskReport {
     pub bytes_read: u64,
     /// What the store did.
     pub counts: DiskCounts,
+    /// What became of the comparison with the network path.
+    pub compared: Compared,
 }
 
 /// What became of a run.
@@ -67,6 +71,10 @@ pub struct Backup<H, F, S> {
     pub hypervisor: Arc<H>,
     /// The SAN.
     pub fabric: Arc<F>,
+    /// The hypervisor's own way to the bytes of disks.
+    pub network: Arc<dyn NetworkPath>,
+    /// What was compared with it.
+    pub verdicts: Arc<Verdicts>,
     /// The repository.
     pub store: S,
     /// What must be undone.

@@ -78,6 +78,21 @@ pub enum RunError {
         /// The first of them.
         first: DiskRange,
     },
+    /// The SAN and the hypervisor's network path give different bytes for one place of a disk.
+    #[error(
+        "'{path}': the bytes at offset {offset} are not those that the network path brings; \
+         nothing of this run was kept. Do not back up this datastore over the SAN before the \
+         cause is known"
+    )]
+    Differs {
+        /// The disk's descriptor.
+        path: String,
+        /// The first byte that differs.
+        offset: u64,
+    },
+    /// What was compared could not be written down.
+    #[error("what was compared with the network path cannot be written down")]
+    Verdicts(#[source] BoxError),
     /// Metadata changed while the disk was being read.
     #[error("'{what}' changed while it was being read; nothing was kept, run the backup again")]
     Moved {
@@ -118,8 +133,12 @@ impl RunError {
             Self::Port(error) => error.kind,
             Self::Datastore { source, .. } => source.kind(),
             Self::Descriptor { source, .. } => source.kind(),
-            Self::Disagreement { .. } | Self::Plan { .. } => ErrorKind::Corrupt,
-            Self::Moved { .. } | Self::Journal(_) | Self::Thread { .. } => ErrorKind::Retryable,
+            Self::Disagreement { .. } | Self::Differs { .. } | Self::Plan { .. } => {
+                ErrorKind::Corrupt
+            }
+            Self::Verdicts(_) | Self::Moved { .. } | Self::Journal(_) | Self::Thread { .. } => {
+                ErrorKind::Retryable
+            }
             Self::Cancelled => ErrorKind::Cancelled,
         }
     }
@@ -136,6 +155,8 @@ impl RunError {
             Self::Descriptor { .. } => "descriptor-unreadable",
             Self::UnknownRange { .. } => "block-map-unknown",
             Self::Disagreement { .. } => "block-map-disagrees",
+            Self::Differs { .. } => "bytes-differ",
+            Self::Verdicts(_) => "state-unwritable",
             Self::Moved { .. } => "source-moved",
             Self::Plan { .. } | Self::Thread { .. } => "internal",
             Self::Journal(_) => "journal-unwritable",

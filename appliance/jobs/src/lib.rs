@@ -15,6 +15,7 @@
 
 pub mod backup;
 mod chain;
+pub mod compare;
 pub mod error;
 pub mod journal;
 pub mod locate;
@@ -28,12 +29,15 @@ pub mod registry;
 mod session;
 mod settle;
 pub mod sweep;
+pub mod verdicts;
 mod window;
 
 pub use backup::{Backup, BackupReport, DiskReport, Settings};
+pub use compare::Compared;
 pub use error::RunError;
 pub use journal::{Intent, Journal, JournalLog};
 pub use progress::{Progress, ProgressView, StepState, StepView};
 pub use record::{DiskRecord, RunRecord};
 pub use registry::{Entry, Registry};
 pub use sweep::{Swept, Undone, sweep};
+pub use verdicts::{Verdict, Verdicts};

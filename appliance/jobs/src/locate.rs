@@ -198,6 +198,39 @@ impl FlatDisk {
         Ok(stretches)
     }
 
+    /// How the bytes of `range` are found, part by part, for the comparison with another way to
+    /// them. Blocks; memory is bound by the range.
+    pub(crate) fn classes(
+        &self,
+        range: DiskRange,
+        mut found: impl FnMut(&str, DiskRange),
+    ) -> Result<(), RunError> {
+        for part in self.chain.resolve(range).map_err(self.of_descriptor())? {
+            let vmdk::Target::File { layer, extent } = part.to else {
+                found("empty in the disk's own map", part.range);
+                continue;
+            };
+            let kind = &self.chain.layers()[layer].disk().create_type;
+            let (path, file) = &self.members[layer].files[extent.file];
+            let mut at = part.range.offset;
+            for mapped in file.parts(extent.offset, extent.length).map_err(self::at(path))? {
+                let mapped = mapped.map_err(self::at(path))?;
+                let range = DiskRange { offset: at, length: mapped.length };
+                let large = file.in_large_block(mapped.file_offset).map_err(self::at(path))?;
+                let place = match (mapped.to, large) {
+                    (Target::Hole, _) => "hole",
+                    (Target::Zero, false) => "to be zeroed",
+                    (Target::Zero, true) => "large blocks to be zeroed",
+                    (_, true) => "large blocks",
+                    (_, false) => file.addressing(),
+                };
+                found(&format!("{kind}: {place}"), range);
+                at = range.end();
+            }
+        }
+        Ok(())
+    }
+
     /// Reads again every structure that the map was built from, and compares. Blocks.
     pub fn recheck(&self) -> Result<(), RunError> {
         for (path, file) in self.members.iter().flat_map(|member| &member.files) {

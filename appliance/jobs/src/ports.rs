@@ -2,7 +2,7 @@
 
 use block::ReadAt;
 use model::{
-    ChangeId, ChangedArea, Consistency, DiskIdentity, ErrorKind, NaaName, ReadMode,
+    ChangeId, ChangedArea, Consistency, DiskIdentity, DiskRange, ErrorKind, NaaName, ReadMode,
     RecoveryPointId, RunId, Transport, VmIdentity, VmUuid, WallTime,
 };
 use std::future::Future;
@@ -161,6 +161,32 @@ pub trait Hypervisor: Send + Sync + 'static {
         vm: &VmView,
         snapshot: &str,
     ) -> impl Future<Output = Result<(), PortError>> + Send;
+}
+
+/// The hypervisor's own way to the bytes of a disk, over the network and without the SAN.
+pub trait NetworkPath: Send + Sync {
+    /// Opens a disk as it is at the snapshot; or says why this disk has no network path now.
+    fn open<'a>(
+        &'a self,
+        vm: &'a VmView,
+        snapshot: &'a str,
+        disk: &'a DiskIdentity,
+    ) -> BoxFuture<'a, Result<Network, PortError>>;
+}
+
+/// What became of asking for a disk over the network.
+pub enum Network {
+    /// It can be read.
+    Open(Box<dyn NetworkDisk>),
+    /// It cannot; the reason is for people.
+    None(String),
+}
+
+/// A disk that is read over the network.
+pub trait NetworkDisk: Send {
+    /// The bytes of a range. Ranges are asked for ascending, each once, so that a path that only
+    /// knows whole disks from their beginning can serve them too.
+    fn read(&mut self, range: DiskRange) -> BoxFuture<'_, Result<Vec<u8>, PortError>>;
 }
 
 /// One LUN of the SAN. There is no way to write to it.

@@ -2,6 +2,7 @@
 //! which no restore needs.
 
 use crate::backup::DiskReport;
+use crate::compare::Compared;
 pub use api::NotContained;
 use api::{DiskStats, text};
 use model::{ReadMode, RecoveryPointId, Transport};
@@ -31,6 +32,9 @@ pub struct DiskRecord {
     pub transport: Transport,
     /// Figures of its backup.
     pub stats: DiskStats,
+    /// What became of the comparison with the network path; points of before have none.
+    #[serde(default)]
+    pub compared: Option<Compared>,
 }
 
 impl RunRecord {
@@ -63,6 +67,7 @@ impl DiskRecord {
             stored_bytes: disk.counts.bytes_stored,
         };
         let (key, read) = (disk.identity.key, disk.mode.clone());
-        Self { key, read, transport: Transport::San, stats }
+        let compared = Some(disk.compared.clone());
+        Self { key, read, transport: Transport::San, stats, compared }
     }
 }

@@ -2,12 +2,13 @@
 //! hypervisor says, read, and checked again.
 
 use crate::backup::{Backup, DiskReport, Settings};
+use crate::compare::{self, Compared};
 use crate::error::RunError;
 use crate::locate::{DatastorePath, FlatDisk, Located, blocking, small_file};
 use crate::plan::{self, Decision};
 use crate::ports::{
-    Changes, DiskCounts, DiskDraft, DiskSink, DiskView, Fabric, Hypervisor, PointSink, PortError,
-    PreviousPoint, Since, Store, VmView,
+    Changes, DiskCounts, DiskDraft, DiskSink, DiskView, Fabric, Hypervisor, Network, PointSink,
+    PortError, PreviousPoint, Since, Store, VmView,
 };
 use crate::preflight::parse_path;
 use crate::progress::Progress;
@@ -65,6 +66,11 @@ impl<H: Hypervisor, F: Fabric, S: Store> Session<'_, H, F, S> {
         let wanted = Wanted { identity, parents, path: path.clone(), grid, demanded };
         let flat = open_settled(&located.volume, wanted, self.settings.map_pause).await?;
 
+        self.progress.step(format!("compare {}", disk.label));
+        let flat = Arc::new(flat);
+        let compared = self.compared(located, &flat, disk).await?;
+        self.progress.detail(compared.to_string());
+
         self.progress.step(format!("read {}", disk.label));
         point.file(&self.file_name(disk, &path), &flat.descriptor)?;
         let draft = DiskDraft {
@@ -74,7 +80,8 @@ impl<H: Hypervisor, F: Fabric, S: Store> Session<'_, H, F, S> {
             parent: areas.parent,
         };
         let sink = point.disk(draft)?;
-        let (counts, bytes_read) = self.read(located, Arc::new(flat), &areas, sink).await?;
+        let (counts, bytes_read) = self.read(located, &flat, &areas, sink).await?;
+        blocking("the parser", move || flat.recheck()).await??;
         self.progress.add_stored(counts.bytes_stored);
         let changed = areas.changed.unwrap_or_default();
         let report = DiskReport {
@@ -85,6 +92,7 @@ impl<H: Hypervisor, F: Fabric, S: Store> Session<'_, H, F, S> {
             changed_bytes: changed.iter().map(|area| area.length).sum(),
             bytes_read,
             counts,
+            compared,
         };
         Ok((report, point))
     }
@@ -151,11 +159,51 @@ impl<H: Hypervisor, F: Fabric, S: Store> Session<'_, H, F, S> {
         Grid::new(capacity, chunk).expect("the store's chunk size is valid")
     }
 
-    /// Reads window by window; afterwards the map must still be what it was.
+    /// Compares with the network path what was not compared on this datastore before.
+    async fn compared(
+        &self,
+        located: &Located,
+        flat: &Arc<FlatDisk>,
+        disk: &DiskView,
+    ) -> Result<Compared, RunError> {
+        let (volume, verdicts) = (&located.volume.info().uuid, &self.backup.verdicts);
+        let sample = compare::sample(flat, self.grid(flat.capacity())).await?;
+        let known = verdicts.of(volume);
+        let classes = sample.unproven(&known.equal);
+        if classes.is_empty() {
+            return Ok(Compared::Before);
+        }
+        let opened = self.backup.network.open(self.vm, self.snapshot, &disk.identity).await?;
+        let network = match opened {
+            Network::Open(network) => network,
+            Network::None(reason) => match known.differs {
+                None => return Ok(Compared::Not { classes, reason }),
+                Some(text) => {
+                    let reason = format!("{text} (cannot be compared again: {reason})");
+                    return Err(RunError::NoSanPath { disk: disk.identity.path.clone(), reason });
+                }
+            },
+        };
+        let places = sample.places(&classes);
+        match compare::compare(flat, &located.luns, network, places).await {
+            Ok(bytes) => {
+                verdicts.equal(volume, classes.clone()).map_err(RunError::Verdicts)?;
+                Ok(Compared::Equal { classes, bytes })
+            }
+            Err(differs @ RunError::Differs { .. }) => {
+                let text = format!("datastore '{}': {differs}", located.datastore);
+                verdicts.differs(volume, text).map_err(RunError::Verdicts)?;
+                Err(differs)
+            }
+            Err(other) => Err(other),
+        }
+    }
+
+    /// Reads window by window.
     async fn read(
         &self,
         located: &Located,
-        flat: Arc<FlatDisk>,
+        flat: &Arc<FlatDisk>,
         areas: &Areas,
         mut sink: <S::Point as PointSink>::Disk,
     ) -> Result<(DiskCounts, u64), RunError> {
@@ -169,7 +217,7 @@ impl<H: Hypervisor, F: Fabric, S: Store> Session<'_, H, F, S> {
                 cells: (first, grid.cells().min(first + window_cells)),
                 changed: areas.changed.as_deref(),
             };
-            let plan = plan_window(&window, &flat).await?;
+            let plan = plan_window(&window, flat).await?;
             bytes_read += plan.lun_bytes();
             self.progress.add_total(plan.cells().iter().map(|cell| cell.length).sum());
             let luns = Arc::clone(&located.luns);
@@ -177,7 +225,6 @@ impl<H: Hypervisor, F: Fabric, S: Store> Session<'_, H, F, S> {
             first = window.cells.1;
         }
         let counts = blocking("the store", move || sink.finish()).await??;
-        blocking("the parser", move || flat.recheck()).await??;
         Ok((counts, bytes_read))
     }
 

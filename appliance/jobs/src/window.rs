@@ -65,3 +65,75 @@ fn plan_runs(
     }
     Ok(ReadPlan::new(cells))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::locate::DatastorePath;
+    use block::{ReadAt, ReadError};
+    use fakes::vmfs::VolumeSpec;
+    use std::fs::File;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    const MIB: u64 = 1 << 20;
+    const TIB: u64 = 1 << 40;
+    const DESCRIPTOR: &str = "# Disk DescriptorFile\nversion=1\nCID=fffffffe\n\
+        parentCID=ffffffff\ncreateType=\"vmfs\"\nRW 2147483648 VMFS \"thin-flat.vmdk\"\n";
+
+    struct Counted {
+        image: File,
+        reads: AtomicU64,
+    }
+
+    impl ReadAt for Counted {
+        fn size(&self) -> u64 {
+            ReadAt::size(&self.image)
+        }
+
+        fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
+            self.reads.fetch_add(1, Ordering::Relaxed);
+            self.image.read_at(offset, buffer)
+        }
+    }
+
+    /// A first full, as `session` plans it: the windows together cost no more reads of metadata
+    /// than one walk over what is allocated, and nothing is planned where nothing is.
+    #[tokio::test]
+    async fn of_a_thin_tebibyte_only_what_exists_is_planned_and_only_its_pointers_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let image = folder.path().join("lun.img");
+        let mut volume = VolumeSpec::new(2 << 30, "thin").create(&image).unwrap();
+        volume.add_file("thin.vmdk", DESCRIPTOR.as_bytes()).unwrap();
+        volume.add_empty_disk("thin-flat.vmdk", TIB).unwrap();
+        let written = [0, 3, 65_535, 65_536, 400_000, 1_048_575];
+        for block in written {
+            volume.write("thin-flat.vmdk", block * MIB, b"data").unwrap();
+        }
+        volume.flush().unwrap();
+
+        let (image, reads) = (File::open(&image).unwrap(), AtomicU64::new(0));
+        let device = Arc::new(Counted { image, reads });
+        let volume = vmfs::Volume::open(vec![Arc::clone(&device) as Arc<dyn ReadAt>]).unwrap();
+        let path = DatastorePath { datastore: "thin".into(), path: "thin.vmdk".into() };
+        let flat = Arc::new(FlatDisk::open(&volume, &path).unwrap());
+        let file = volume.open_file("thin-flat.vmdk").unwrap();
+        device.reads.store(0, Ordering::Relaxed);
+        let allocated: Vec<_> = file.allocated().map(Result::unwrap).collect();
+        let walk = device.reads.swap(0, Ordering::Relaxed);
+        let bytes: u64 = allocated.iter().map(|part| part.length).sum();
+        assert_eq!(bytes, written.len() as u64 * MIB);
+
+        let grid = Grid::new(TIB, MIB).unwrap();
+        let (mut cells, mut first) = (Vec::new(), 0);
+        while first < grid.cells() {
+            let end = grid.cells().min(first + flat.window_cells(grid));
+            let window = Window { grid, cells: (first, end), changed: None };
+            let plan = plan_window(&window, &flat).await.unwrap();
+            cells.extend(plan.cells().iter().map(|cell| cell.cell));
+            first = end;
+        }
+        assert_eq!(cells, written);
+        let planned = device.reads.load(Ordering::Relaxed);
+        assert!(planned <= walk, "{planned} reads for the windows, {walk} for one walk");
+    }
+}

@@ -7,18 +7,22 @@
 mod world;
 
 use jobs::sweep::SETTLED_AFTER_SECONDS;
-use jobs::{Backup, BackupReport, Journal, Progress, RunError, Settings, Undone, sweep};
+use jobs::{
+    Backup, BackupReport, Compared, Journal, Progress, RunError, RunRecord, Settings, Undone,
+    Verdicts, sweep,
+};
 use model::{DiskRange, ReadMode, RunId, VmUuid, WallTime};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use world::{CAPACITY, Log, MemoryStore, San, World};
+use world::{CAPACITY, Log, MemoryStore, NetworkOf, San, Wire, World};
 
 type Bytes = Arc<Mutex<Vec<u8>>>;
 
 struct Rig {
     world: Arc<World>,
     journal: Bytes,
+    verdicts: Bytes,
     runs: u8,
 }
 
@@ -28,12 +32,25 @@ impl Rig {
     }
 
     fn in_world(world: Arc<World>) -> Self {
-        Self { world, journal: Bytes::default(), runs: 0 }
+        let (journal, verdicts) = (Bytes::default(), Bytes::default());
+        Self { world, journal, verdicts, runs: 0 }
     }
 
     fn journal(&self) -> Arc<Journal> {
         let log = Log(Arc::clone(&self.world), Arc::clone(&self.journal));
         Arc::new(Journal::load(Box::new(log)).unwrap())
+    }
+
+    fn verdicts(&self) -> Arc<Verdicts> {
+        let log = Log(Arc::clone(&self.world), Arc::clone(&self.verdicts));
+        Arc::new(Verdicts::load(Box::new(log)).unwrap())
+    }
+
+    /// What the newest point's record says of the comparison.
+    fn compared(&self) -> Compared {
+        let points = self.world.store.points.lock().unwrap();
+        let record = &points.last().unwrap().files[RunRecord::FILE];
+        RunRecord::parse(record).unwrap().disks[0].compared.clone().unwrap()
     }
 
     async fn backup(&mut self, progress: &Arc<Progress>) -> Result<BackupReport, RunError> {
@@ -42,6 +59,8 @@ impl Rig {
             hypervisor: Arc::clone(&self.world),
             fabric: Arc::new(San(Arc::clone(&self.world))),
             store: self.world.store.clone(),
+            network: Arc::new(NetworkOf(Arc::clone(&self.world))),
+            verdicts: self.verdicts(),
             journal: self.journal(),
             wall: || WallTime(1_800_000_000),
         };
@@ -82,6 +101,61 @@ async fn a_full_then_an_incremental_hold_what_the_guest_saw() {
     let points = rig.world.store.points.lock().unwrap();
     let names: Vec<_> = points[1].files.keys().map(String::as_str).collect();
     assert_eq!(names, ["holdfast-run.json", "web01.nvram", "web01.vmdk", "web01.vmx"]);
+}
+
+#[tokio::test]
+async fn each_way_of_finding_bytes_is_compared_once_with_the_network_path() {
+    let mut rig = Rig::new();
+    rig.backup_and_compare("without a network path").await;
+    let Compared::Not { classes, reason } = rig.compared() else { panic!("{:?}", rig.compared()) };
+    assert_eq!(classes, ["vmfs: file blocks", "vmfs: hole"].map(String::from).into());
+    assert_eq!(reason, "the test has none");
+
+    rig.world.state.lock().unwrap().network = Some(Wire::default());
+    rig.backup_and_compare("with one").await;
+    let compared = rig.compared();
+    assert!(matches!(&compared, Compared::Equal { classes: all, .. } if *all == classes));
+    let ranges = |rig: &Rig| rig.world.state.lock().unwrap().network.unwrap().ranges;
+    let asked = ranges(&rig);
+    assert!(asked >= 3, "{asked}");
+    // A restart does not forget, and a new place of a known class is not compared.
+    rig.world.guest_write(9 << 20, &[9; 5000]);
+    rig.backup_and_compare("known").await;
+    assert_eq!((rig.compared(), ranges(&rig)), (Compared::Before, asked));
+}
+
+#[tokio::test]
+async fn the_deltas_of_a_chain_are_compared_as_the_guest_sees_them() {
+    let mut rig = Rig::in_world(World::with_deltas(2));
+    rig.world.state.lock().unwrap().network = Some(Wire::default());
+    rig.backup_and_compare("chain").await;
+    let Compared::Equal { classes, .. } = rig.compared() else { panic!("{:?}", rig.compared()) };
+    assert!(classes.iter().any(|class| class.starts_with("seSparse: ")), "{classes:?}");
+    assert!(classes.contains("empty in the disk's own map"), "{classes:?}");
+}
+
+#[tokio::test]
+async fn bytes_that_differ_end_every_run_until_they_are_equal() {
+    for wrong_at in [5, (3 << 20) + 7, CAPACITY - 1] {
+        let mut rig = Rig::new();
+        let wire = Wire { wrong_at: Some(wrong_at), ranges: 0 };
+        rig.world.state.lock().unwrap().network = Some(wire);
+        let error = rig.backup(&Arc::new(Progress::default())).await.unwrap_err();
+        assert!(matches!(error, RunError::Differs { offset, .. } if offset == wrong_at), "{error}");
+        assert!(rig.world.store.points.lock().unwrap().is_empty());
+        assert!(rig.world.state.lock().unwrap().snapshots.is_empty());
+        let alarm = rig.verdicts().differing();
+        assert_eq!(alarm.len(), 1, "{alarm:?}");
+        assert!(alarm[0].1.contains("datastore 'san01'"), "{alarm:?}");
+
+        // Without the other way nobody could say that it is right now.
+        rig.world.state.lock().unwrap().network = None;
+        let error = rig.backup(&Arc::new(Progress::default())).await.unwrap_err();
+        assert!(matches!(error, RunError::NoSanPath { .. }), "{error}");
+        rig.world.state.lock().unwrap().network = Some(Wire::default());
+        rig.backup_and_compare("equal again").await;
+        assert_eq!(rig.verdicts().differing(), []);
+    }
 }
 
 #[tokio::test]

@@ -1,11 +1,12 @@
-//! How fast block maps and folders are read, beside dissect.vmfs; prints one JSON object a line.
+//! How fast block maps and folders are read; the bench program of the system calls it.
 //!
 //! ```text
-//! vmfs-bench run FOLDER [PYTHON]  makes a volume in FOLDER and measures; PYTHON has dissect.vmfs
-//! vmfs-bench map IMAGE PATH       maps every block of a file, twice over: checks, then parts
-//! vmfs-bench ls IMAGE PATH        opens the volume and lists a folder
+//! vmfs-bench make FOLDER      makes a volume, FOLDER/bench.img, with what the others ask for
+//! vmfs-bench map IMAGE PATH   maps every block of a file, twice over: checks, then parts
+//! vmfs-bench ls IMAGE PATH    opens the volume and lists a folder
 //! ```
-//! `run` starts `map` and `ls` as processes of their own, so that memory is that of reading alone.
+//! The last two print a JSON object. Each is a process of its own, so that memory is that of
+//! reading alone.
 #![allow(clippy::print_stdout, clippy::unwrap_used)] // a measuring tool, not a part of the product
 
 use block::ReadAt;
@@ -13,12 +14,11 @@ use fakes::vmfs::{Layout, Provisioning, VolumeSpec};
 use serde_json::{Value, json};
 use std::fs::File;
 use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
 use std::time::Instant;
 use vmfs::Volume;
 
-const USAGE: &str = "usage: vmfs-bench run FOLDER [PYTHON] | map IMAGE PATH | ls IMAGE PATH";
+const USAGE: &str = "usage: vmfs-bench make FOLDER | map IMAGE PATH | ls IMAGE PATH";
 const TIB: u64 = 1 << 40;
 const NAMES: usize = 10_000;
 const DISK: &str = "full-flat.vmdk";
@@ -28,50 +28,15 @@ fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words[..] {
-        ["run", folder] => run(Path::new(folder), None),
-        ["run", folder, python] => run(Path::new(folder), Some(python)),
+        ["make", folder] => make(Path::new(folder)),
         ["map", image, path] => println!("{}", map(image, path)),
         ["ls", image, path] => println!("{}", list(image, path)),
         _ => panic!("{USAGE}"),
     }
 }
 
-fn run(folder: &Path, python: Option<&str>) {
-    let image = make(folder);
-    let image = image.as_str();
-    let ours = |command, path| {
-        figures(Command::new(std::env::current_exe().unwrap()).args([command, image, path]))
-    };
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/dissect_bench.py");
-    let theirs = |command, path| {
-        python.map(|python| figures(Command::new(python).args([script, command, image, path])))
-    };
-    let (map, their_map) = (ours("map", DISK), theirs("map", DISK));
-    let (ls, their_ls) = (ours("ls", FOLDER), theirs("ls", FOLDER));
-    for (name, ours, theirs, field, limit) in [
-        ("vmfs.map_1tib.seconds", &map, &their_map, "seconds", 2.0),
-        ("vmfs.map_1tib.rss_mib", &map, &their_map, "rss_mib", 64.0),
-        ("vmfs.ls_10k.ms", &ls, &their_ls, "ms", 100.0),
-    ] {
-        let value = ours[field].as_f64().unwrap();
-        let peer = theirs.as_ref().map(|figures| figures[field].clone());
-        let met = value < limit;
-        println!(
-            "{}",
-            json!({"name": name, "value": value, "limit": limit, "met": met,
-            "dissect.vmfs": peer})
-        );
-    }
-}
-
-fn figures(command: &mut Command) -> Value {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap()
-}
-
 /// A volume with a disk of 1 TiB of which every block exists, in short runs, and a full folder.
-fn make(folder: &Path) -> String {
+fn make(folder: &Path) {
     let image = folder.join("bench.img");
     let layout = Layout::Fragmented;
     let spec = VolumeSpec { layout, fd_groups: 6, ..VolumeSpec::new(TIB * 5 / 4, "bench") };
@@ -84,7 +49,6 @@ fn make(folder: &Path) -> String {
         volume.add_file(&format!("{FOLDER}/vm-{number}.vmdk"), b"x").unwrap();
     }
     volume.flush().unwrap();
-    image.to_str().unwrap().to_owned()
 }
 
 fn open(image: &str) -> Volume {

@@ -28,6 +28,17 @@ pub struct CheckReport {
     pub leaves: u64,
     /// Pointer blocks of all of them.
     pub pointer_blocks: u64,
+    /// Leaves whose place is not understood: of these ranges a map says [`crate::Target::Unknown`].
+    pub unknown: u64,
+}
+
+/// Something on a volume that does not hold.
+#[derive(Debug)]
+pub struct Problem {
+    /// The file or directory; empty for the root.
+    pub path: String,
+    /// What is wrong with it.
+    pub error: VmfsError,
 }
 
 /// What is owned by somebody already, and the bitmaps read so far.
@@ -70,8 +81,9 @@ impl Pool {
         number: u64,
     ) -> Result<(), VmfsError> {
         let cluster = number / file.per_cluster();
-        if self.clusters_read.insert(cluster) {
+        if !self.clusters_read.contains(cluster) {
             let used = file.cluster_in_use(&core.space, &core.system.geometry, cluster)?;
+            self.clusters_read.insert(cluster);
             let first = cluster * file.per_cluster();
             for bit in (0..file.per_cluster()).filter(|bit| {
                 used.get(crate::bytes::index(bit / 64))
@@ -99,6 +111,7 @@ struct Tally {
     zero: u64,
     copy_on_write: u64,
     pointer_blocks: u64,
+    unknown: u64,
     large: bool,
     /// The large block claimed last, and which 512 blocks of the file it holds.
     last_large: Option<(u64, u64)>,
@@ -127,6 +140,7 @@ pub(crate) fn walk(
     let tally = walk.tally;
     claims.report.leaves += tally.leaves;
     claims.report.pointer_blocks += tally.pointer_blocks;
+    claims.report.unknown += tally.unknown;
     compare(at, fd, &tally)
 }
 
@@ -204,9 +218,14 @@ impl Walk<'_> {
         match leaf {
             Leaf::Unknown(Reason::CopyOnWrite) => {
                 self.tally.copy_on_write += 1;
+                self.tally.unknown += 1;
                 Ok(())
             }
-            Leaf::Hole | Leaf::Unknown(_) => Ok(()),
+            Leaf::Unknown(_) => {
+                self.tally.unknown += 1;
+                Ok(())
+            }
+            Leaf::Hole => Ok(()),
             Leaf::SubBlock(place) => {
                 let file = &system.sub_blocks;
                 let number = place.cluster * file.per_cluster() + place.index;
@@ -240,43 +259,82 @@ impl Walk<'_> {
 impl Volume {
     /// Walks every directory and file of the volume and checks that all structures hold and
     /// that every descriptor, sub-block and file block has one owner and is in use in its
-    /// bitmap. On a volume that hosts are writing to, a failure may be an update in between.
+    /// bitmap; the first problem is the error. On a volume that hosts are writing to, a failure
+    /// may be an update in between.
     pub fn check(&self) -> Result<CheckReport, VmfsError> {
+        let mut first = None;
+        let report = self.check_all(|problem| {
+            first.get_or_insert(problem.error);
+        });
+        first.map_or(Ok(report), Err)
+    }
+
+    /// As [`Volume::check`], to the end: what does not hold is handed to `found`, and the rest is
+    /// checked all the same. The report counts what was looked at.
+    pub fn check_all(&self, mut found: impl FnMut(Problem)) -> CheckReport {
         let mut claims = Claims::of_one_file();
         claims.file_blocks.owned = self.core.system.system_blocks.clone();
-        let root = self.core.descriptor(ROOT)?;
-        check_directory(&self.core, &root, &root, DEPTH_MAX, &mut claims)?;
-        Ok(claims.report)
+        let mut checker = Checker { core: &self.core, claims, found: &mut found };
+        match self.core.descriptor(ROOT) {
+            Ok(root) => checker.directory(&root, &root, "", DEPTH_MAX),
+            Err(error) => checker.note("", Err(error)),
+        }
+        checker.claims.report
     }
 }
 
-fn check_directory(
-    core: &Core,
-    fd: &Descriptor,
-    parent: &Descriptor,
-    depth: usize,
-    claims: &mut Claims,
-) -> Result<(), VmfsError> {
-    if depth == 0 {
-        return Err(VmfsError::unsupported("directories more than 64 levels deep"));
+struct Checker<'a> {
+    core: &'a Core,
+    claims: Claims,
+    found: &'a mut dyn FnMut(Problem),
+}
+
+impl Checker<'_> {
+    /// Hands a failure on.
+    fn note(&mut self, path: &str, checked: Result<(), VmfsError>) {
+        if let Err(error) = checked {
+            (self.found)(Problem { path: path.into(), error });
+        }
     }
-    walk(core, fd, &PointerCache::default(), claims)?;
-    claims.report.directories += 1;
-    let listing = core.listing(fd, Some(parent))?;
-    for entry in listing.entries {
-        let child = core.child(fd, &entry)?;
-        match child.kind {
-            FileKind::Directory => check_directory(core, &child, fd, depth - 1, claims)?,
-            FileKind::Regular => {
-                walk(core, &child, &PointerCache::default(), claims)?;
-                claims.report.files += 1;
-            }
-            FileKind::System | FileKind::Volume => {}
-            FileKind::Symlink | FileKind::RawDevice => {
-                walk(core, &child, &PointerCache::default(), claims)?;
-                claims.report.others += 1;
+
+    fn directory(&mut self, fd: &Descriptor, parent: &Descriptor, path: &str, depth: usize) {
+        if depth == 0 {
+            let error = VmfsError::unsupported("directories more than 64 levels deep");
+            return self.note(path, Err(error));
+        }
+        self.file(fd, path);
+        self.claims.report.directories += 1;
+        let listing = match self.core.checked_listing(fd, parent) {
+            Ok(listing) => listing,
+            Err(error) => return self.note(path, Err(error)),
+        };
+        for entry in listing.entries {
+            let name = String::from_utf8_lossy(&entry.name);
+            let path = if path.is_empty() { name.into_owned() } else { format!("{path}/{name}") };
+            match self.core.child(fd, &entry) {
+                Ok(child) => self.child(&child, fd, &path, depth),
+                Err(error) => self.note(&path, Err(error)),
             }
         }
     }
-    Ok(())
+
+    fn child(&mut self, child: &Descriptor, parent: &Descriptor, path: &str, depth: usize) {
+        match child.kind {
+            FileKind::Directory => self.directory(child, parent, path, depth - 1),
+            FileKind::Regular => {
+                self.file(child, path);
+                self.claims.report.files += 1;
+            }
+            FileKind::System | FileKind::Volume => {}
+            FileKind::Symlink | FileKind::RawDevice => {
+                self.file(child, path);
+                self.claims.report.others += 1;
+            }
+        }
+    }
+
+    fn file(&mut self, fd: &Descriptor, path: &str) {
+        let walked = walk(self.core, fd, &PointerCache::default(), &mut self.claims);
+        self.note(path, walked);
+    }
 }

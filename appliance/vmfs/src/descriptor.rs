@@ -74,6 +74,18 @@ impl Zla {
         })
     }
 
+    /// For people.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::FileBlocks => "file blocks",
+            Self::SubBlocks => "sub-blocks",
+            Self::Pointers | Self::Pointers2 => "pointer blocks",
+            Self::DoublePointers => "two levels of pointer blocks",
+            Self::Resident => "in the descriptor",
+            Self::RawDevice => "on another LUN",
+        }
+    }
+
     /// Levels of pointer blocks between descriptor and leaf.
     pub(crate) fn levels(self) -> u32 {
         match self {

@@ -2,7 +2,7 @@
 
 use crate::bytes::index;
 use crate::check;
-use crate::descriptor::{Descriptor, FileKind};
+use crate::descriptor::{Descriptor, FileKind, Zla};
 use crate::error::{At, VmfsError};
 use crate::map::{Mapped, Target};
 use crate::parts::Parts;
@@ -70,6 +70,26 @@ impl File {
     #[must_use]
     pub fn kind(&self) -> FileKind {
         self.descriptor.kind
+    }
+
+    /// How its bytes are found, in words.
+    #[must_use]
+    pub fn addressing(&self) -> &'static str {
+        self.descriptor.zla.name()
+    }
+
+    /// True when byte `offset` lies in a large block, whether it holds data or zeros.
+    pub fn in_large_block(&self, offset: u64) -> Result<bool, VmfsError> {
+        let (core, fd) = (&self.core, &self.descriptor);
+        if offset >= self.length() {
+            let (end, length) = (offset.saturating_add(1), self.length());
+            return Err(VmfsError::BeyondEnd { offset, end, length });
+        }
+        if fd.zla == Zla::Resident {
+            return Ok(false);
+        }
+        let block = offset >> fd.block_shift;
+        Ok(pointers::find(&core.space, &core.system, fd, &self.pointers, block)?.large)
     }
 
     /// Seconds since 1970 of the last change, by the clock of a host.

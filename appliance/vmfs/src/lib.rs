@@ -23,7 +23,7 @@
 //! | `resource`, `system` | clusters of numbered resources; the system files that hold them |
 //! | `descriptor`, `pointers` | file descriptors, the walk from file offset to leaf |
 //! | `directory`, `hash` | directories of both versions |
-//! | `volume`, `file`, `map`, `parts` | the public face |
+//! | `volume`, `file`, `map`, `parts`, `stat` | the public face |
 //! | `check` | the whole volume: every block has one owner |
 //! | `fuzz` | arbitrary bytes into every parser |
 //!
@@ -49,12 +49,13 @@ mod parts;
 mod pointers;
 mod resource;
 mod space;
+mod stat;
 mod superblock;
 mod system;
 mod volume;
 
 pub use address::Reason;
-pub use check::CheckReport;
+pub use check::{CheckReport, Problem};
 pub use descriptor::FileKind;
 pub use error::VmfsError;
 pub use file::{File, Fingerprint};
@@ -63,4 +64,5 @@ pub use logical::LogicalVolume;
 pub use map::{Mapped, Target};
 pub use partition::{Partition, find_partition};
 pub use parts::Parts;
+pub use stat::{Listed, Stat};
 pub use volume::{DeviceInfo, DirEntry, Volume, VolumeInfo};

@@ -32,6 +32,8 @@ pub(crate) enum Placed {
 pub(crate) struct Step {
     pub(crate) placed: Placed,
     pub(crate) blocks: u64,
+    /// The block is a part of a large one.
+    pub(crate) large: bool,
 }
 
 /// The pointer blocks of one file: the latest ones, and the hashes of all that were used.
@@ -108,7 +110,7 @@ pub(crate) fn find(
     let mut address = fd.slot(block / span);
     let mut within = block % span;
     for _ in 0..fd.zla.levels() {
-        let whole = |placed| Ok(Step { placed, blocks: span - within });
+        let whole = |placed| Ok(Step { placed, blocks: span - within, large: false });
         let offset = match pointer(system, at, address)? {
             PointedAt::Hole => return whole(Placed::Hole),
             PointedAt::Unknown(reason) => return whole(Placed::Unknown(reason)),
@@ -120,7 +122,8 @@ pub(crate) fn find(
         address = word(&bytes, pointer_bytes(geometry), within / span);
         within %= span;
     }
-    Ok(Step { placed: leaf(system, fd, at, address, block)?.0, blocks: 1 })
+    let (placed, leaf) = leaf(system, fd, at, address, block)?;
+    Ok(Step { placed, blocks: 1, large: matches!(leaf, Leaf::Large { .. }) })
 }
 
 /// What the address of a pointer block leads to.

@@ -79,6 +79,17 @@ pub struct DirEntry {
     pub generation: u32,
 }
 
+impl From<Entry> for DirEntry {
+    fn from(entry: Entry) -> Self {
+        Self {
+            name: String::from_utf8_lossy(&entry.name).into_owned(),
+            kind: entry.kind,
+            descriptor: entry.address,
+            generation: entry.generation,
+        }
+    }
+}
+
 impl Volume {
     /// Opens the volume that the devices make up: whole LUNs or partition images, its spans in
     /// any order, all of them and no others.
@@ -137,18 +148,8 @@ impl Volume {
     /// The names in a directory, without `.` and `..`, in the order of the disk. The root is
     /// `""` or `"/"`.
     pub fn read_dir(&self, path: &str) -> Result<Vec<DirEntry>, VmfsError> {
-        let (fd, parent) = self.core.walk_to(path)?;
-        if fd.kind != FileKind::Directory {
-            return Err(wrong_type(path, fd.kind, FileKind::Directory));
-        }
-        let listing = self.core.listing(&fd, Some(&parent))?;
-        let entries = listing.entries.into_iter().map(|entry| DirEntry {
-            name: String::from_utf8_lossy(&entry.name).into_owned(),
-            kind: entry.kind,
-            descriptor: entry.address,
-            generation: entry.generation,
-        });
-        Ok(entries.collect())
+        let (_, listing) = self.core.directory(path)?;
+        Ok(listing.entries.into_iter().map(DirEntry::from).collect())
     }
 
     /// Opens a regular file, such as `web01/web01-flat.vmdk`.
@@ -239,8 +240,18 @@ impl Core {
         descriptor::read(&self.space, &self.system.geometry, address, offset)
     }
 
+    /// The directory at the end of a path, and what it holds.
+    pub(crate) fn directory(&self, path: &str) -> Result<(Descriptor, Listing), VmfsError> {
+        let (fd, parent) = self.walk_to(path)?;
+        if fd.kind != FileKind::Directory {
+            return Err(wrong_type(path, fd.kind, FileKind::Directory));
+        }
+        let listing = self.listing(&fd, Some(&parent))?;
+        Ok((fd, listing))
+    }
+
     /// The descriptor at the end of a path, and that of the directory that holds it.
-    fn walk_to(&self, path: &str) -> Result<(Descriptor, Descriptor), VmfsError> {
+    pub(crate) fn walk_to(&self, path: &str) -> Result<(Descriptor, Descriptor), VmfsError> {
         let mut fd = self.descriptor(ROOT)?;
         let mut parent = fd.clone();
         for name in path.split('/').filter(|name| !name.is_empty()) {
@@ -269,6 +280,22 @@ impl Core {
             directory::check_lookup(fd.at, &bytes, fd.address == ROOT, entry)?;
         }
         self.child(fd, entry).map(Some)
+    }
+
+    /// As [`Core::listing`], and every name is found by the hash table.
+    pub(crate) fn checked_listing(
+        &self,
+        fd: &Descriptor,
+        parent: &Descriptor,
+    ) -> Result<Listing, VmfsError> {
+        let bytes = self.content(fd)?;
+        let listing = self.parse_directory(fd, Some(parent), &bytes)?;
+        if self.system.geometry.family == Family::Vmfs6 {
+            for entry in &listing.entries {
+                directory::check_lookup(fd.at, &bytes, fd.address == ROOT, entry)?;
+            }
+        }
+        Ok(listing)
     }
 
     /// The entries of a directory, whose `..` must lead to `parent`.

@@ -10,6 +10,7 @@ mod run;
 mod san;
 mod status;
 mod vm;
+mod vmfs;
 mod volume;
 
 use crate::args::{
@@ -27,9 +28,13 @@ pub(crate) fn execute(args: &Args, show: Show) -> Result<Outcome, Error> {
     if let Command::Completions { shell } = args.command {
         return Ok(completions(shell));
     }
+    if let Command::Vmfs(command) = &args.command {
+        return vmfs::run(args, show, command);
+    }
     let client = &Client::new(args)?;
     match &args.command {
         Command::Completions { shell } => Ok(completions(*shell)),
+        Command::Vmfs(command) => vmfs::run(args, show, command),
         Command::Status => status::show(client),
         Command::Vm(Vm::List) => vm::list(client),
         Command::Backup(Backup::Run { vms, full, no_wait }) => {
@@ -97,7 +102,7 @@ fn completions(shell: Shell) -> Outcome {
     clap_complete::generate(shell, &mut Args::command(), "holdfast", &mut script);
     let text = String::from_utf8_lossy(&script).into_owned();
     let json = serde_json::json!({ "shell": shell.to_string(), "script": text });
-    Outcome { text, json, succeeded: true }
+    Outcome::new(text, &json)
 }
 
 /// Ids have 32 hex digits.

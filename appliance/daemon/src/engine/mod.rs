@@ -22,13 +22,14 @@ use api::{
     AcknowledgementRequest, ConsistencyQuery, DataRanges, DataRangesQuery, DeletionPreview,
     Discovered, DiscoveryRequest, ExpiryPreview, FcPorts, Forecast, ForecastQuery, HoldRequest,
     InclusionQuery, KeyEpoch, Leaves, LeavesQuery, LedgerHead, LockExtension, LockTightening,
-    LunTest, LunTestRequest, MaintenanceRequest, MaintenanceRun, Page, PageQuery, PointDetail,
-    PointQuery, PointSummary, Proof, Protection, Run, RunRequest, RunsStarted, SanLun, SanLuns,
-    SanPaths, SanSessions, Status, VmSummary, VolumeRequest, Volumes,
+    LunBytesQuery, LunTest, LunTestRequest, MaintenanceRequest, MaintenanceRun, Page, PageQuery,
+    PointDetail, PointQuery, PointSummary, Proof, Protection, Run, RunRequest, RunsStarted, SanLun,
+    SanLuns, SanPaths, SanSessions, Status, VmSummary, VolumeRequest, Volumes,
 };
+use bytes::Bytes;
 use console::{Blob, Chunks, Engine, EngineError, EngineResult};
 use jobs::ports::PortError;
-use jobs::{Entry, Journal, Registry};
+use jobs::{Entry, Journal, Registry, Verdicts};
 use model::{DiskRange, ErrorKind, NaaName, RecoveryPointId, RunId};
 use repository::{Repository, StoreError};
 use std::sync::Arc;
@@ -45,6 +46,8 @@ pub(crate) struct Appliance {
     /// Who accepted that LUNs are presented writable.
     pub(crate) acknowledged: Acknowledged,
     pub(crate) journal: Arc<Journal>,
+    /// What was compared with the network path.
+    pub(crate) verdicts: Arc<Verdicts>,
     pub(crate) registry: Registry,
     pub(crate) backups: Sender<Arc<Entry>>,
     pub(crate) verifies: Sender<Arc<Entry>>,
@@ -220,6 +223,10 @@ impl Engine for Appliance {
 
     async fn test_lun(&self, name: NaaName, request: LunTestRequest) -> EngineResult<LunTest> {
         san::test(self, name, request).await
+    }
+
+    async fn read_lun(&self, name: NaaName, query: LunBytesQuery) -> EngineResult<Bytes> {
+        san::read(self, name, query).await
     }
 
     async fn disk_capacity(&self, id: RecoveryPointId, disk: u32) -> EngineResult<u64> {

@@ -6,10 +6,13 @@ use crate::clock;
 use crate::wire::fabric::{port, skipped_line};
 use api::{
     AcknowledgementRequest, Discovered, DiscoveredPlace, DiscoveryRequest, FcPortView, FcPorts,
-    FcRemotePort, LunStatus, LunTest, LunTestRequest, PRESENT_READ_ONLY, Reason, SanLun, SanLuns,
-    SanPath, SanPathState, SanPaths, SanProblem, SanSession, SanSessions, SanStatus,
+    FcRemotePort, LUN_BYTES_MAX, LunBytesQuery, LunStatus, LunTest, LunTestRequest,
+    PRESENT_READ_ONLY, Reason, SanLun, SanLuns, SanPath, SanPathState, SanPaths, SanProblem,
+    SanSession, SanSessions, SanStatus,
 };
+use bytes::Bytes;
 use console::{EngineError, EngineResult};
+use jobs::ports::Fabric;
 use model::{ErrorKind, NaaName};
 use san::kernel::{FcPort, Kernel, RemotePort};
 use san::{Addresses, Lun, PathInfo, PathState, San, Skipped, TargetPortal};
@@ -239,6 +242,30 @@ pub(super) async fn test(
         sequential_bytes_per_second: measured.sequential_bytes_per_second,
         random_reads_per_second: measured.random_reads_per_second,
     })
+}
+
+/// Bytes of a LUN. It is asked who it is before each reading, as for a backup.
+pub(super) async fn read(
+    appliance: &Appliance,
+    name: NaaName,
+    query: LunBytesQuery,
+) -> EngineResult<Bytes> {
+    let LunBytesQuery { offset, length } = query;
+    let lun = appliance.fabric.lun(&name).await.map_err(|error| from_port(&error))?;
+    let capacity = lun.capacity();
+    let within = offset.checked_add(length).is_some_and(|end| end <= capacity);
+    if !within || !(1..=LUN_BYTES_MAX).contains(&length) {
+        let detail = format!(
+            "{length} bytes at {offset} were asked for; the LUN has {capacity}, and at most \
+             {LUN_BYTES_MAX} are read at a time."
+        );
+        let title = "These bytes of the LUN cannot be read";
+        return Err(EngineError::new(ErrorKind::Refused, "lun-range", title, detail)
+            .next_step("Ask for a range that lies on the LUN."));
+    }
+    let length = usize::try_from(length).expect("bounded above");
+    let bytes = lun.read(offset, length).await.map_err(|error| from_port(&error))?;
+    Ok(bytes.into())
 }
 
 /// What is known of the SAN already, and what of it needs a person.

@@ -40,6 +40,14 @@ pub(super) fn status(appliance: &Appliance) -> EngineResult<Status> {
             );
         }
     }
+    for (_, text) in appliance.verdicts.differing() {
+        add(
+            "bytes-differ",
+            text,
+            "Check the LUN that is presented to this box and the storage. The next backup compares \
+             again; until the bytes are equal, none of this datastore is kept.",
+        );
+    }
     let clock = appliance.repository.clock();
     if let Some(doubt) = &clock.doubt {
         add(

@@ -1,4 +1,4 @@
-//! A file of lines, such as the journal's: appended and synced, replaced by rename.
+//! Small files of the state directory: appended and synced, replaced by rename.
 
 use jobs::JournalLog;
 use jobs::ports::BoxError;
@@ -6,7 +6,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-/// One file in the state directory.
+/// A file in the state directory.
 pub(crate) struct JournalFile {
     path: PathBuf,
 }

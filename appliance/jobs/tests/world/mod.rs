@@ -12,8 +12,10 @@ use fakes::vmdk::{Grain, SparseSpec, descriptor, sesparse};
 use fakes::vmfs::{Provisioning, Volume, VolumeSpec};
 use jobs::Progress;
 use jobs::journal::JournalLog;
-use jobs::ports::{BoxError, BoxFuture, Fabric, PortError, SourceLun};
-use model::{DiskRange, ErrorKind, NaaName};
+use jobs::ports::{
+    BoxError, BoxFuture, Fabric, Network, NetworkDisk, NetworkPath, PortError, SourceLun, VmView,
+};
+use model::{DiskIdentity, DiskRange, ErrorKind, NaaName};
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -40,6 +42,8 @@ pub struct State {
     pub cbt_enabled: bool,
     /// Writes that wait for the snapshot to be removed.
     pub delta: Vec<(u64, Vec<u8>)>,
+    /// The network path: brings what the snapshot froze; `None`: there is none.
+    pub network: Option<Wire>,
     /// Called allocated although nothing is there.
     pub lie: Option<DiskRange>,
     /// Metadata reads after which a write of before reaches the LUN.
@@ -102,6 +106,7 @@ impl World {
             changes: Vec::new(),
             cbt_enabled: false,
             delta: Vec::new(),
+            network: None,
             lie: None,
             late: None,
             moves_after: None,
@@ -316,6 +321,64 @@ impl ReadAt for Lun {
             source: error.into(),
         })?;
         self.file.read_at(offset, buffer)
+    }
+}
+
+/// How the network path behaves.
+#[derive(Clone, Copy, Default)]
+pub struct Wire {
+    /// It brings another byte here.
+    pub wrong_at: Option<u64>,
+    /// Ranges that were asked for so far.
+    pub ranges: usize,
+}
+
+pub struct NetworkOf(pub Arc<World>);
+
+impl NetworkPath for NetworkOf {
+    fn open<'a>(
+        &'a self,
+        _vm: &'a VmView,
+        snapshot: &'a str,
+        _disk: &'a DiskIdentity,
+    ) -> BoxFuture<'a, Result<Network, PortError>> {
+        Box::pin(async move {
+            self.0.call("open over the network")?;
+            let state = self.0.state.lock().unwrap();
+            if state.network.is_none() {
+                return Ok(Network::None("the test has none".into()));
+            }
+            let frozen = state.snapshots.iter().find(|(handle, ..)| handle == snapshot).unwrap();
+            let bytes = frozen.2.clone();
+            Ok(Network::Open(Box::new(Frozen { world: Arc::clone(&self.0), bytes, end: 0 })))
+        })
+    }
+}
+
+/// The disk as it was when the snapshot was made; goes only forwards.
+struct Frozen {
+    world: Arc<World>,
+    bytes: Vec<u8>,
+    end: u64,
+}
+
+impl NetworkDisk for Frozen {
+    fn read(&mut self, range: DiskRange) -> BoxFuture<'_, Result<Vec<u8>, PortError>> {
+        Box::pin(async move {
+            self.world.call("read over the network")?;
+            assert!(range.offset >= self.end, "ranges come ascending, each once");
+            self.end = range.end();
+            let at = usize::try_from(range.offset).unwrap();
+            let mut bytes = self.bytes[at..at + usize::try_from(range.length).unwrap()].to_vec();
+            let mut state = self.world.state.lock().unwrap();
+            let wire = state.network.as_mut().unwrap();
+            wire.ranges += 1;
+            if let Some(wrong) = wire.wrong_at.filter(|at| (range.offset..range.end()).contains(at))
+            {
+                bytes[usize::try_from(wrong - range.offset).unwrap()] ^= 1;
+            }
+            Ok(bytes)
+        })
     }
 }
 

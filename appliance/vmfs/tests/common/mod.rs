@@ -1,5 +1,5 @@
-//! What the tests of this crate share: the cache, the Python of the second opinion, the volumes
-//! made by ESXi, and ways to look at a volume as a whole.
+//! What tests of this crate, and of the command line, share: the cache, the Python of the second
+//! opinion, the volumes made by ESXi, and ways to look at a volume as a whole.
 #![allow(dead_code)] // each test program uses a part
 #![allow(clippy::unwrap_used)] // a test ends where something is not as it must be
 
@@ -55,7 +55,7 @@ fn run(command: &mut Command) -> Result<(), String> {
 
 /// The images of a volume made by ESXi; `None`, said loudly, when they cannot be had.
 pub(crate) fn esxi(test: &str, names: &[&str]) -> Option<Vec<PathBuf>> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/esxi_volumes.py");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../vmfs/tests/esxi_volumes.py");
     let python = python(test)?;
     let output = Command::new(python).arg(script).arg(test_cache().unwrap()).output().unwrap();
     match output.status.code() {

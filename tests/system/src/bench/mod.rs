@@ -12,7 +12,7 @@
 //! | [`disk`] | the disk that all of them get |
 //! | [`timed`] | one program's run, measured from outside |
 //! | [`many`] | the repository with very much in it |
-//! | [`san`], [`resident`] | cases that stand alone |
+//! | [`san`], [`vmfs`], [`resident`] | cases that stand alone |
 
 pub mod contestants;
 pub mod disk;
@@ -23,6 +23,7 @@ pub mod rounds;
 pub mod san;
 pub mod store;
 pub mod timed;
+pub mod vmfs;
 
 use crate::table::Table;
 use anyhow::{Context as _, Result, ensure};
@@ -88,6 +89,11 @@ pub const ALL: &[Bench] = &[
     Bench { name: "san.two_paths.vs_one", how: How::Alone(san::two_paths) },
     // Our sequential reads with CRC32C over headers and data / without.
     Bench { name: "san.digests.vs_none", how: How::Alone(san::digests) },
+    // Every block of a disk of 1 TiB in short runs checked and mapped: time and memory.
+    Bench { name: "vmfs.map_1tib.seconds", how: How::Alone(vmfs::map_seconds) },
+    Bench { name: "vmfs.map_1tib.rss_mib", how: How::Alone(vmfs::map_memory) },
+    // The names in a folder that has 10,000.
+    Bench { name: "vmfs.ls_10k.ms", how: How::Alone(vmfs::list) },
     // A full backup of a disk of 4 GiB into a new repository, theirs / our time.
     Bench { name: "ingest.full.vs_borg", how: How::Rounds(store::INGEST_BORG, store::ingest_borg) },
     Bench {

@@ -19,4 +19,5 @@ mod rot;
 mod site;
 mod two_users;
 mod vcenter;
+mod vmfs;
 mod volumes;

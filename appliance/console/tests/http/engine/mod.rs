@@ -14,8 +14,8 @@ use api::{
     AcknowledgementRequest, ConsistencyQuery, DataRanges, DataRangesQuery, DeletionPreview,
     Discovered, DiscoveryRequest, ExpiryPreview, FcPorts, Forecast, ForecastQuery, HoldRequest,
     InclusionQuery, KeyEpoch, Leaves, LeavesQuery, LedgerHead, LockExtension, LockTightening,
-    LockView, LunTest, LunTestRequest, MaintenanceRequest, MaintenanceRun, Page, PageQuery,
-    PointDetail, PointQuery, PointSummary, Proof, Protection, Run, RunKind, RunRequest,
+    LockView, LunBytesQuery, LunTest, LunTestRequest, MaintenanceRequest, MaintenanceRun, Page,
+    PageQuery, PointDetail, PointQuery, PointSummary, Proof, Protection, Run, RunKind, RunRequest,
     RunsStarted, SanLun, SanLuns, SanPaths, SanSessions, Status, VmSummary, VolumeRequest, Volumes,
 };
 use bytes::Bytes;
@@ -294,6 +294,10 @@ impl Engine for Scripted {
 
     async fn test_lun(&self, name: NaaName, request: LunTestRequest) -> EngineResult<LunTest> {
         san::test(&name, request)
+    }
+
+    async fn read_lun(&self, name: NaaName, query: LunBytesQuery) -> EngineResult<Bytes> {
+        san::read(&name, query)
     }
 
     async fn disk_capacity(&self, id: RecoveryPointId, disk: u32) -> EngineResult<u64> {

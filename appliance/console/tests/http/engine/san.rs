@@ -2,9 +2,10 @@
 
 use api::{
     Acknowledgement, AcknowledgementRequest, Discovered, DiscoveredPlace, DiscoveryRequest,
-    FcPortView, FcPorts, FcRemotePort, LunTest, LunTestRequest, PRESENT_READ_ONLY, SanLun, SanLuns,
-    SanPath, SanPathState, SanPaths, SanProblem, SanSession, SanSessions,
+    FcPortView, FcPorts, FcRemotePort, LunBytesQuery, LunTest, LunTestRequest, PRESENT_READ_ONLY,
+    SanLun, SanLuns, SanPath, SanPathState, SanPaths, SanProblem, SanSession, SanSessions,
 };
+use bytes::Bytes;
 use console::{EngineError, EngineResult};
 use model::{ErrorKind, NaaName};
 
@@ -145,4 +146,14 @@ pub fn test(name: &NaaName, request: LunTestRequest) -> EngineResult<LunTest> {
         sequential_bytes_per_second: 900 << 20,
         random_reads_per_second: 41_000,
     })
+}
+
+/// Each byte of a LUN is its own offset's last digits.
+pub fn read(name: &NaaName, query: LunBytesQuery) -> EngineResult<Bytes> {
+    if !NAMES.contains(&name.as_str()) {
+        let title = "A peer did not answer as needed";
+        return Err(EngineError::new(ErrorKind::NotFound, "peer", title, "No such LUN."));
+    }
+    let bytes = query.offset..query.offset + query.length;
+    Ok(bytes.map(|offset| offset.to_le_bytes()[0]).collect())
 }

@@ -70,6 +70,10 @@ pub struct PointSummary {
     /// restored, all else can.
     #[serde(default)]
     pub lost_segments: Vec<u32>,
+    /// The run that found that change tracking keeps changes back: this point was made with its
+    /// help, so areas of it may be older than the point.
+    #[serde(default, with = "text::display_option")]
+    pub suspected_by: Option<RunId>,
 }
 
 impl Listed for PointSummary {
@@ -226,6 +230,9 @@ pub struct DiskStats {
     pub changed_areas: u64,
     /// Their bytes.
     pub changed_bytes: u64,
+    /// Bytes read only to be compared with the previous point, and found equal.
+    #[serde(default)]
+    pub compared_bytes: u64,
     /// Cells of the chunk grid that were read.
     pub cells: u64,
     /// Bytes added to the repository, compressed.

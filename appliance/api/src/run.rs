@@ -18,6 +18,10 @@ pub struct RunRequest {
     /// Read everything allocated, even where an incremental were possible.
     #[serde(default)]
     pub full: bool,
+    /// How much of what change tracking calls unchanged is compared with the previous point, in
+    /// percent of the disk, 0 to 100; the configured share when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cross_check_percent: Option<u8>,
 }
 
 /// The runs that a request has started, in the order of the request's VMs.
@@ -176,6 +180,10 @@ pub struct BackupResult {
     pub changed_areas: u64,
     /// Their bytes, before rounding to the chunk grid.
     pub changed_bytes: u64,
+    /// Bytes read only to be compared with the previous point: change tracking calls them
+    /// unchanged, and they were. What differs makes the run a full one, with a warning.
+    #[serde(default)]
+    pub compared_bytes: u64,
     /// Cells of the grid that were read.
     pub cells: u64,
     /// Bytes added to the repository, compressed, with their headers.

@@ -73,6 +73,10 @@ pub(crate) enum Backup {
         /// Read everything allocated, even where an incremental were possible
         #[arg(long)]
         full: bool,
+        /// How much of what change tracking calls unchanged is read again and compared, in percent;
+        /// the configured share when not given
+        #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(..=100))]
+        cross_check: Option<u8>,
         /// Start the runs and return
         #[arg(long)]
         no_wait: bool,

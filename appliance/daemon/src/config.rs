@@ -21,6 +21,8 @@ pub(crate) struct Config {
     pub(crate) console: Console,
     pub(crate) vcenter: Vcenter,
     pub(crate) san: San,
+    #[serde(default)]
+    pub(crate) backup: Backup,
     pub(crate) repository: Repository,
     pub(crate) lock: Lock,
     pub(crate) keep: Option<Keep>,
@@ -73,6 +75,18 @@ pub(crate) struct Portal {
     pub(crate) target: String,
     #[serde(default = "default_sessions")]
     pub(crate) sessions: u16,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Backup {
+    pub(crate) cross_check_percent: u8,
+}
+
+impl Default for Backup {
+    fn default() -> Self {
+        Self { cross_check_percent: jobs::crosscheck::DEFAULT_PERCENT }
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -203,6 +217,10 @@ impl Config {
                 "chap_user and chap_secret_file go together: give both or neither",
             );
         }
+        if self.backup.cross_check_percent > 100 {
+            let percent = &self.backup.cross_check_percent;
+            return value("backup.cross_check_percent", percent, "must lie between 0 and 100");
+        }
         if !(16..=4096).contains(&self.repository.segment_mib) {
             return value(
                 "repository.segment_mib",
@@ -323,6 +341,7 @@ mod tests {
             ("# user = \"holdfast\"", "user = \"holdfast\"", "user"),
             ("\ndays = 30", "\ndayz = 30", "dayz"),
             ("sessions = 1 ", "sessions = 9 ", "san.portal.sessions"),
+            ("check_percent = 5", "check_percent = 101", "backup.cross_check_percent"),
             ("scrub_days = 30", "scrub_days = 0", "repository.scrub_days"),
             ("scrub_days = 30", "scrub_days = 366", "repository.scrub_days"),
             ("# [keep]", "[keep]", "keep"),

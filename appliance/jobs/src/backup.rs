@@ -1,14 +1,16 @@
 //! One backup run: the straight line, and its way back when it breaks.
 
+use crate::crosscheck::{DEFAULT_PERCENT, Rotation};
 use crate::error::RunError;
 use crate::journal::{Intent, Journal};
 use crate::locate::{Located, blocking, locate};
 use crate::ports::{
-    DiskCounts, DiskView, Fabric, Hypervisor, PointDraft, PointSink, Store, VmView,
+    DiskCounts, DiskView, Fabric, Hypervisor, PointDraft, PointSink, PreviousPoint, Store, VmView,
 };
-use crate::preflight::{coverage, find_datastore, parse_path, preflight};
+use crate::preflight::{Coverage, coverage, find_datastore, parse_path, preflight};
 use crate::progress::{Progress, StepState};
-use crate::session::Session;
+use crate::session::{Missed, Outcome, Session};
+use crate::suspicion::{self, Standing, Suspicion};
 use crate::sweep::{Undone, undo};
 use model::{
     Consistency, DiskIdentity, ErrorKind, ReadMode, RecoveryPointId, RunId, VmUuid, WallTime,
@@ -23,13 +25,19 @@ use std::time::Duration;
 pub struct Settings {
     /// Read everything allocated even where an incremental is possible.
     pub full: bool,
+    /// How much of what change tracking calls unchanged is compared, in percent; 0: nothing.
+    pub cross_check_percent: u8,
     /// Pause before metadata that does not fit is looked at again; doubled each time.
     pub map_pause: Duration,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { full: false, map_pause: Duration::from_millis(500) }
+        Self {
+            full: false,
+            cross_check_percent: DEFAULT_PERCENT,
+            map_pause: Duration::from_millis(500),
+        }
     }
 }
 
@@ -48,6 +56,8 @@ pub struct DiskReport {
     pub changed_bytes: u64,
     /// Bytes read from the SAN.
     pub bytes_read: u64,
+    /// Of these, read only to be compared with the previous point.
+    pub bytes_compared: u64,
     /// What the store did.
     pub counts: DiskCounts,
 }
@@ -59,6 +69,14 @@ pub struct BackupReport {
     pub point: RecoveryPointId,
     /// Its disks.
     pub disks: Vec<DiskReport>,
+}
+
+/// What became of a point.
+enum Written<P> {
+    /// All is in it.
+    Kept(P, Vec<DiskReport>),
+    /// Change tracking kept a change back; the point is abandoned.
+    Missed(Missed),
 }
 
 /// The parts that a run works with.
@@ -173,29 +191,40 @@ impl<H: Hypervisor, F: Fabric, S: Store> Backup<H, F, S> {
 
         progress.step("locate");
         let volumes = self.locate_all(vm, &coverage.covered).await?;
-        let session =
-            Session { backup: self, vm, snapshot, volumes, disks: &disks, settings, progress };
+        let forced = match settings.full {
+            true => Some("asked for".into()),
+            false => suspicion::distrusted(&self.journal, &vm.identity),
+        };
+        let mut session = Session {
+            backup: self,
+            vm,
+            snapshot,
+            volumes,
+            disks: &disks,
+            settings,
+            progress,
+            forced,
+            rotation: None,
+        };
         let previous = session.previous().await?;
+        let before = previous.as_ref().and_then(|point| point.cross_check);
+        session.rotation = Rotation::next(before, settings.cross_check_percent, intent.run);
         let off = vm.powered_off && still_off;
-        let consistency = if off { Consistency::PoweredOff } else { Consistency::Crash };
         let draft = PointDraft {
             vm: vm.identity.clone(),
             run: intent.run,
-            consistency,
+            consistency: if off { Consistency::PoweredOff } else { Consistency::Crash },
             started: intent.opened,
         };
-        let store = self.store.clone();
-        let mut point = blocking("the store", move || store.begin(draft)).await??;
-        let mut reports = Vec::new();
-        for disk in &coverage.covered {
-            let (report, given_back) = session.disk(disk, previous.as_ref(), point).await?;
-            reports.push(report);
-            point = given_back;
-        }
-        point = session.attach_configuration(point).await?;
-        point = session
-            .attach_record(point, &reports, previous.as_ref(), coverage.not_contained)
-            .await?;
+        let (point, reports) = loop {
+            match self.write(&session, draft.clone(), &coverage, previous.as_ref()).await? {
+                Written::Kept(point, reports) => break (point, reports),
+                Written::Missed(missed) => {
+                    session.forced =
+                        Some(self.distrust(&session, intent, missed, previous.as_ref()).await?);
+                }
+            }
+        };
         session.still_the_same().await?;
         if progress.is_cancelled() {
             return Err(RunError::Cancelled);
@@ -204,7 +233,93 @@ impl<H: Hypervisor, F: Fabric, S: Store> Backup<H, F, S> {
         progress.step("commit");
         let id = blocking("the store", move || point.commit()).await??;
         progress.detail(format!("recovery point {id}"));
+        self.note_commit(vm, id, &reports, session.rotation, progress);
         Ok(BackupReport { point: id, disks: reports })
+    }
+
+    /// Writes a point up to its commit. A full read compares nothing, so it misses nothing.
+    async fn write(
+        &self,
+        session: &Session<'_, H, F, S>,
+        draft: PointDraft,
+        coverage: &Coverage,
+        previous: Option<&PreviousPoint>,
+    ) -> Result<Written<S::Point>, RunError> {
+        let store = self.store.clone();
+        let mut point = blocking("the store", move || store.begin(draft)).await??;
+        let mut reports = Vec::new();
+        for disk in &coverage.covered {
+            match session.disk(disk, previous, point).await? {
+                Outcome::Kept(report, given_back) => {
+                    reports.push(*report);
+                    point = given_back;
+                }
+                Outcome::Missed(missed) => return Ok(Written::Missed(missed)),
+            }
+        }
+        point = session.attach_configuration(point).await?;
+        let left_out = &coverage.not_contained;
+        point = session.attach_record(point, &reports, previous, left_out).await?;
+        Ok(Written::Kept(point, reports))
+    }
+
+    /// Change tracking kept a change back: that is in the journal before anything else is done.
+    /// Gives the reason for reading in full.
+    async fn distrust(
+        &self,
+        session: &Session<'_, H, F, S>,
+        intent: &Intent,
+        missed: Missed,
+        previous: Option<&PreviousPoint>,
+    ) -> Result<String, RunError> {
+        let Session { vm, progress, .. } = session;
+        let (store, identity) = (self.store.clone(), vm.identity.clone());
+        let points = blocking("the store", move || store.since_full(&identity)).await?;
+        let points = points.unwrap_or_else(|error| {
+            let error = model::chain(&error);
+            tracing::error!(error, "which points are concerned is not known");
+            previous.iter().map(|point| point.id).collect()
+        });
+        let Missed { disk, area, count } = missed;
+        let reason = format!(
+            "the cross-check found {count} areas, the first at byte {}, that change tracking \
+             calls unchanged and that differ from the previous recovery point",
+            area.offset
+        );
+        progress.warn(format!(
+            "{disk}: {reason}; {} recovery points may lack changes. All disks are read in full now",
+            points.len()
+        ));
+        tracing::error!(run = %intent.run, vm = vm.identity.name, disk, reason, "cross-check");
+        let suspicion = Suspicion {
+            run: intent.run,
+            vm: vm.identity.clone(),
+            found: (self.wall)(),
+            disk,
+            area,
+            points,
+            standing: Standing::Distrusted,
+        };
+        suspicion::begin(&self.journal, suspicion).map_err(RunError::Journal)?;
+        Ok(reason)
+    }
+
+    /// What the commit means for an earlier suspicion. When that cannot be written down the next
+    /// run trusts less than it could, which harms nothing.
+    fn note_commit(
+        &self,
+        vm: &VmView,
+        point: RecoveryPointId,
+        reports: &[DiskReport],
+        rotation: Option<Rotation>,
+        progress: &Progress,
+    ) {
+        let full = reports.iter().all(|disk| disk.mode != ReadMode::Incremental);
+        let proven = !full && rotation.is_some_and(Rotation::is_whole);
+        let noted = suspicion::committed(&self.journal, &vm.identity, point, full, proven);
+        if let Err(error) = noted {
+            progress.warn(format!("the journal could not be written: {error}"));
+        }
     }
 
     async fn locate_all(

@@ -15,6 +15,7 @@
 
 pub mod backup;
 mod chain;
+pub mod crosscheck;
 pub mod error;
 pub mod journal;
 pub mod locate;
@@ -23,17 +24,21 @@ pub mod ports;
 mod preflight;
 pub mod progress;
 mod read;
+mod reading;
 pub mod record;
 pub mod registry;
 mod session;
 mod settle;
+pub mod suspicion;
 pub mod sweep;
 mod window;
 
 pub use backup::{Backup, BackupReport, DiskReport, Settings};
+pub use crosscheck::Rotation;
 pub use error::RunError;
 pub use journal::{Intent, Journal, JournalLog};
 pub use progress::{Progress, ProgressView, StepState, StepView};
 pub use record::{DiskRecord, RunRecord};
 pub use registry::{Entry, Registry};
+pub use suspicion::{Standing, Suspicion};
 pub use sweep::{Swept, Undone, sweep};

@@ -1,5 +1,6 @@
 //! What a job needs from the outside, as traits: the drivers of L2 stand behind them.
 
+use crate::crosscheck::Rotation;
 use block::ReadAt;
 use model::{
     ChangeId, ChangedArea, Consistency, DiskIdentity, ErrorKind, NaaName, ReadMode,
@@ -191,6 +192,8 @@ pub struct PreviousPoint {
     pub id: RecoveryPointId,
     /// Its disks, in the point's own order.
     pub disks: Vec<DiskIdentity>,
+    /// Where the cross-check of its chain stands; `None`: it begins anew.
+    pub cross_check: Option<Rotation>,
 }
 
 /// A new point.
@@ -244,6 +247,9 @@ pub trait Store: Clone + Send + Sync + 'static {
     fn chunk_size(&self) -> u64;
     /// The newest committed point of this VM.
     fn latest(&self, vm: &VmIdentity) -> Result<Option<PreviousPoint>, PortError>;
+    /// The newest points of this VM as far back as the newest that was read in full, which is
+    /// not among them. What cannot be read to tell is.
+    fn since_full(&self, vm: &VmIdentity) -> Result<Vec<RecoveryPointId>, PortError>;
     /// Begins a point.
     fn begin(&self, draft: PointDraft) -> Result<Self::Point, PortError>;
 }
@@ -266,6 +272,8 @@ pub trait DiskSink: Send + 'static {
     fn put(&self, cell: u64, bytes: Vec<u8>) -> Result<(), PortError>;
     /// The cell is zeros now.
     fn zero(&self, cell: u64) -> Result<(), PortError>;
+    /// Whether the parent has the cell with these bytes; `None`: zeros. Nothing is stored.
+    fn is_as_parent(&self, cell: u64, bytes: Option<&[u8]>) -> Result<bool, PortError>;
     /// Waits for all cells.
     fn finish(self) -> Result<DiskCounts, PortError>;
 }

@@ -4,6 +4,7 @@
 #![allow(unreachable_pub, reason = "a test has no outside")]
 #![allow(clippy::cast_possible_truncation, reason = "numbers of a test are small")]
 
+mod kept_back;
 mod world;
 
 use jobs::sweep::SETTLED_AFTER_SECONDS;
@@ -20,6 +21,8 @@ struct Rig {
     world: Arc<World>,
     journal: Bytes,
     runs: u8,
+    /// 0 unless a test is about it, so that what is read is what changed.
+    cross_check_percent: u8,
 }
 
 impl Rig {
@@ -28,7 +31,7 @@ impl Rig {
     }
 
     fn in_world(world: Arc<World>) -> Self {
-        Self { world, journal: Bytes::default(), runs: 0 }
+        Self { world, journal: Bytes::default(), runs: 0, cross_check_percent: 0 }
     }
 
     fn journal(&self) -> Arc<Journal> {
@@ -45,7 +48,11 @@ impl Rig {
             journal: self.journal(),
             wall: || WallTime(1_800_000_000),
         };
-        let settings = Settings { full: false, map_pause: Duration::from_millis(1) };
+        let settings = Settings {
+            cross_check_percent: self.cross_check_percent,
+            map_pause: Duration::from_millis(1),
+            ..Settings::default()
+        };
         let vm = VmUuid("50 01".into());
         backup.run(&vm, RunId([self.runs; 16]), settings, progress).await
     }

@@ -32,8 +32,10 @@ pub(crate) fn execute(args: &Args, show: Show) -> Result<Outcome, Error> {
         Command::Completions { shell } => Ok(completions(*shell)),
         Command::Status => status::show(client),
         Command::Vm(Vm::List) => vm::list(client),
-        Command::Backup(Backup::Run { vms, full, no_wait }) => {
-            backup::start(client, show, vms, *full, *no_wait)
+        Command::Backup(Backup::Run { vms, full, cross_check, no_wait }) => {
+            let (vms, cross_check_percent) = (vms.clone(), *cross_check);
+            let request = api::RunRequest { vms, full: *full, cross_check_percent };
+            backup::start(client, show, &request, *no_wait)
         }
         Command::Run(Run::List) => run::list(client),
         Command::Run(Run::Show { id }) => run::show(client, id),

@@ -28,6 +28,9 @@ pub(crate) fn list(client: &Client, vm: Option<&str>) -> Result<Outcome, Error> 
         if !point.lost_segments.is_empty() {
             verified = format!("LOST IN PART, {verified}");
         }
+        if point.suspected_by.is_some() {
+            verified = format!("SUSPECT, {verified}");
+        }
         table.row([id.to_string(), vm, created.to_string(), read, all, added, lock, verified]);
     }
     Ok(Outcome::new(table.text(), &Page { items, next: None }))
@@ -158,6 +161,10 @@ fn text(point: &PointDetail) -> String {
         let lost = lost.join(", ");
         line("lost", &format!("what lies in segments {lost}, which are damaged beyond repair"));
         line("", "'point verify' lists it; everything else of the point can be restored");
+    }
+    if let Some(run) = summary.suspected_by {
+        line("suspect", &format!("run {run} found that change tracking keeps changes back"));
+        line("", "areas of this point may be older than it is; see 'holdfast status'");
     }
     line("size", &size(summary.size_bytes));
     line("added", &size(summary.stored_new_bytes));

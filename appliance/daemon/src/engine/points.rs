@@ -7,7 +7,7 @@ use api::{
 };
 use console::{Blob, EngineError, EngineResult};
 use jobs::RunRecord;
-use model::{ErrorKind, ReadMode, RecoveryPointId, RetentionLock, RetentionTime, Transport};
+use model::{ErrorKind, ReadMode, RecoveryPointId, RetentionLock, RetentionTime, RunId, Transport};
 use repository::{DeleteError, Manifest, RecoveryPoint, Repository};
 use tokio::sync::mpsc;
 
@@ -35,6 +35,7 @@ pub(super) fn list(appliance: &Appliance, query: &PointQuery) -> EngineResult<Pa
         let record = record(&appliance.repository, item.id)?;
         Ok(PointSummary {
             lost_segments: lost(appliance, item.id),
+            suspected_by: suspected(appliance, item.id),
             ..summary(&point, &record, now)
         })
     });
@@ -61,6 +62,12 @@ fn lost(appliance: &Appliance, id: RecoveryPointId) -> Vec<u32> {
     damaged.into_iter().filter(|(_, beyond)| *beyond).map(|(serial, _)| serial).collect()
 }
 
+/// The run whose cross-check says that areas of the point may be too old.
+fn suspected(appliance: &Appliance, id: RecoveryPointId) -> Option<RunId> {
+    let suspicions = appliance.journal.suspicions();
+    suspicions.iter().find(|found| found.points.contains(&id)).map(|found| found.run)
+}
+
 fn summary(point: &RecoveryPoint, record: &RunRecord, now: RetentionTime) -> PointSummary {
     let full = record.disks.iter().any(|disk| disk.read != ReadMode::Incremental);
     let network = record.disks.iter().any(|disk| disk.transport == Transport::Network);
@@ -79,6 +86,7 @@ fn summary(point: &RecoveryPoint, record: &RunRecord, now: RetentionTime) -> Poi
             intact: verified.damage == 0,
         }),
         lost_segments: Vec::new(),
+        suspected_by: None,
     }
 }
 
@@ -96,7 +104,11 @@ pub(super) fn detail(appliance: &Appliance, id: RecoveryPointId) -> EngineResult
     let files = manifest.files.iter().filter(|file| file.name != RunRecord::FILE);
     let bare = summary(&point, &record, appliance.repository.clock().value);
     Ok(PointDetail {
-        summary: PointSummary { lost_segments: lost(appliance, id), ..bare },
+        summary: PointSummary {
+            lost_segments: lost(appliance, id),
+            suspected_by: suspected(appliance, id),
+            ..bare
+        },
         server_uuid: point.vm.server_uuid.clone(),
         run: point.run,
         previous: record.previous,

@@ -5,6 +5,7 @@ use crate::clock;
 use crate::wire::store;
 use api::{Health, Reason, RepositoryStatus, Status, VcenterStatus, WardenStatus, text};
 use console::EngineResult;
+use jobs::{Standing, Suspicion};
 
 pub(super) fn status(appliance: &Appliance) -> EngineResult<Status> {
     let now = clock::wall();
@@ -39,6 +40,10 @@ pub(super) fn status(appliance: &Appliance) -> EngineResult<Status> {
                 "It is looked for every few seconds; check that vCenter can be reached.",
             );
         }
+    }
+    for suspicion in appliance.journal.suspicions().into_iter().filter(Suspicion::alarms) {
+        let (text, next_step) = suspected(&suspicion);
+        add("changes-kept-back", text, next_step);
     }
     let clock = appliance.repository.clock();
     if let Some(doubt) = &clock.doubt {
@@ -76,6 +81,27 @@ pub(super) fn status(appliance: &Appliance) -> EngineResult<Status> {
         retention_lag_seconds: now.0.saturating_sub(clock.value.0),
         retention_doubt: clock.doubt,
     })
+}
+
+/// What a cross-check found, and what to do.
+fn suspected(found: &Suspicion) -> (String, &'static str) {
+    let since = match found.standing {
+        Standing::ReadInFull(point) => format!("Recovery point {point} was read in full since."),
+        Standing::Distrusted | Standing::Proven => "Its next run reads in full.".into(),
+    };
+    let text = format!(
+        "Change tracking of VM '{}' kept a change back: run {} found byte {} of {} changed that it \
+         called unchanged. {} recovery points may lack changes ('point list' marks them). {since}",
+        found.vm.name,
+        found.run,
+        found.area.offset,
+        found.disk,
+        found.points.len(),
+    );
+    let next_step = "Reset change tracking of the VM (off, a snapshot made and removed, on again) \
+         and look for known errors of the host's version. This ends when every area has been \
+         compared without finding anything more.";
+    (text, next_step)
 }
 
 /// What the warden says that needs a person. Damaged segments were found by the daemon too.

@@ -38,6 +38,8 @@ pub struct State {
     pub sequence: u64,
     pub changes: Vec<(u64, DiskRange)>,
     pub cbt_enabled: bool,
+    /// So many of the next writes are not tracked.
+    pub kept_back: usize,
     /// Writes that wait for the snapshot to be removed.
     pub delta: Vec<(u64, Vec<u8>)>,
     /// Called allocated although nothing is there.
@@ -101,6 +103,7 @@ impl World {
             sequence: 0,
             changes: Vec::new(),
             cbt_enabled: false,
+            kept_back: 0,
             delta: Vec::new(),
             lie: None,
             late: None,
@@ -234,6 +237,10 @@ impl State {
     fn write_base(&mut self, offset: u64, bytes: &[u8]) {
         self.volume.write(FLAT, offset, bytes).unwrap();
         self.volume.flush().unwrap();
+        if let Some(left) = self.kept_back.checked_sub(1) {
+            self.kept_back = left;
+            return;
+        }
         let area = DiskRange { offset, length: bytes.len() as u64 };
         self.changes.push((self.sequence, area));
     }

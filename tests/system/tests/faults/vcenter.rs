@@ -114,3 +114,33 @@ fn an_expired_session_is_made_anew() {
     let run = site.backup_and_compare("second");
     assert!(run.warnings.is_empty(), "{run:#?}");
 }
+
+#[test]
+fn a_change_that_tracking_keeps_back_is_found_told_and_read() {
+    let site = Site::new();
+    site.backup_and_compare("first");
+    site.lab.write(VM, 0, 9 << 20, b"seen").unwrap();
+    let incremental = site.backup_and_compare("second");
+    let Some(RunResult::Backup(result)) = &incremental.result else { unreachable!() };
+    assert!(result.compared_bytes > 0 && result.compared_bytes < 10 << 20, "{result:?}");
+
+    site.lab.vcenter.keep_back(VM, 2000, 1).unwrap();
+    site.lab.write(VM, 0, 8 << 20, &[0x77; 5000]).unwrap();
+    let truth = site.lab.keep_truth(VM, 0, "kept back").unwrap();
+    let run = site.backup_with(&["--cross-check", "100"]);
+    assert_eq!(run.state, RunState::Warning, "{run:#?}");
+    assert!(run.warnings.iter().any(|text| text.contains("byte 8388608")), "{run:#?}");
+    site.restore_and_compare(&run, &truth);
+    let suspected: Vec<_> = site.points().iter().map(|point| point.suspected_by).collect();
+    assert_eq!(suspected, [None, Some(run.id), None], "newest first: the second point alone");
+    let codes = |site: &Site| -> Vec<String> {
+        let status: api::Status = site.daemon.cli().unwrap().json(&["status"]).unwrap();
+        status.reasons.into_iter().map(|reason| reason.code).collect()
+    };
+    assert!(codes(&site).contains(&"changes-kept-back".into()));
+
+    let run = site.backup_with(&["--cross-check", "100"]);
+    assert_eq!(run.state, RunState::Succeeded, "{run:#?}");
+    assert!(!codes(&site).contains(&"changes-kept-back".into()), "every area was compared since");
+    site.restore_and_compare(&run, &truth);
+}

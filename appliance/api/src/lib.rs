@@ -29,6 +29,7 @@ pub mod ledger;
 pub mod maintenance;
 pub mod page;
 pub mod point;
+pub mod portrait;
 pub mod problem;
 pub mod run;
 pub mod san;
@@ -52,6 +53,7 @@ pub use point::{
     LockTightening, LockView, NotContained, PointDetail, PointDisk, PointFile, PointMode,
     PointQuery, PointRef, PointSummary, Protection, Verification,
 };
+pub use portrait::{Portrait, PortraitAttribute, PortraitNic, PortraitTag};
 pub use problem::{Problem, problem_type, status_of};
 pub use run::{
     BackupResult, Damage, Progress, Run, RunKind, RunRequest, RunResult, RunState, RunStep,

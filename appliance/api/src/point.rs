@@ -1,6 +1,7 @@
 //! Recovery points: what can be restored, until when it is locked, what is in it.
 
 use crate::page::{Listed, PageQuery, limit_in_force, newest_first};
+use crate::portrait::Portrait;
 use crate::text;
 use crate::vm::VmRef;
 use jiff::Timestamp;
@@ -180,6 +181,9 @@ pub struct PointDetail {
     pub not_contained: Vec<NotContained>,
     /// The VM's small files that were kept with it.
     pub files: Vec<PointFile>,
+    /// The VM in its inventory; `None`: the point is older than this, or has lost it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub portrait: Option<Portrait>,
     /// Names of the matters that hold it, whatever its lock says.
     #[serde(default)]
     pub holds: Vec<String>,

@@ -130,6 +130,20 @@ pub(crate) enum Point {
         #[arg(long)]
         force: bool,
     },
+    /// Write a file that was kept with it, such as the .vmx or holdfast-config.xml
+    File {
+        #[command(flatten)]
+        point: PointId,
+        /// Its name, as 'point show' lists it
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// The file; it appears under this name when it is whole
+        #[arg(long, value_name = "FILE")]
+        output: PathBuf,
+        /// Replace FILE if it exists
+        #[arg(long)]
+        force: bool,
+    },
     /// Its lock
     #[command(subcommand)]
     Lock(Lock),

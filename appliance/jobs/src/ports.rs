@@ -1,6 +1,7 @@
 //! What a job needs from the outside, as traits: the drivers of L2 stand behind them.
 
 use crate::crosscheck::Rotation;
+use api::Portrait;
 use block::ReadAt;
 use model::{
     ChangeId, ChangedArea, Consistency, DiskIdentity, ErrorKind, NaaName, ReadMode,
@@ -97,6 +98,15 @@ pub struct LunView {
     pub capacity: Option<u64>,
 }
 
+/// What it takes to build a VM anew, beside its disks and files.
+#[derive(Clone, Debug, Default)]
+pub struct VmPortrait {
+    /// The VM in its inventory, and what could not be read of that.
+    pub portrait: Portrait,
+    /// Its whole configuration at the snapshot, as the hypervisor writes it.
+    pub configuration: String,
+}
+
 /// From when on changes are wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Since {
@@ -147,6 +157,12 @@ pub trait Hypervisor: Send + Sync + 'static {
         vm: &VmView,
         snapshot: &str,
     ) -> impl Future<Output = Result<Vec<DiskView>, PortError>> + Send;
+    /// What the VM is beside its disks: the configuration at the snapshot, the rest as of now.
+    fn portrait(
+        &self,
+        vm: &VmView,
+        snapshot: &str,
+    ) -> impl Future<Output = Result<VmPortrait, PortError>> + Send;
     /// Changed areas of one disk at the snapshot.
     fn changes(
         &self,

@@ -4,11 +4,11 @@
 use crate::backup::{Backup, DiskReport, Settings};
 use crate::crosscheck::Rotation;
 use crate::error::RunError;
-use crate::locate::{DatastorePath, FlatDisk, Located, blocking, small_file};
+use crate::locate::{DatastorePath, FlatDisk, Located, SMALL_FILE_MAX, blocking, small_file};
 use crate::plan::{self, Decision};
 use crate::ports::{
     Changes, DiskCounts, DiskDraft, DiskSink, DiskView, Fabric, Hypervisor, PointSink, PortError,
-    PreviousPoint, Since, Store, VmView,
+    PreviousPoint, Since, Store, VmPortrait, VmView,
 };
 use crate::preflight::parse_path;
 use crate::progress::Progress;
@@ -17,6 +17,7 @@ use crate::reading::Reading;
 use crate::record::{NotContained, RunRecord};
 use crate::settle::{Wanted, open_settled};
 use crate::window::{Window, plan_window};
+use api::Portrait;
 use block::Grid;
 use model::{DiskIdentity, DiskRange, ReadMode, RecoveryPointId, Transport};
 use std::collections::BTreeMap;
@@ -235,12 +236,17 @@ impl<H: Hypervisor, F: Fabric, S: Store> Session<'_, H, F, S> {
         Ok(Ok(Figures { counts, bytes_read, bytes_compared }))
     }
 
-    /// The `.vmx` and the `.nvram` it names: what the VM is, beside its disks.
+    /// The `.vmx` and the `.nvram` it names, the configuration and the portrait: what the VM is,
+    /// beside its disks.
     pub(crate) async fn attach_configuration(
         &self,
         mut point: S::Point,
     ) -> Result<S::Point, RunError> {
         self.progress.step("configuration");
+        let hypervisor = &self.backup.hypervisor;
+        let VmPortrait { portrait, configuration } =
+            hypervisor.portrait(self.vm, self.snapshot).await?;
+        let (portrait, configuration) = self.bounded(portrait, configuration);
         let path = parse_path(&self.vm.vmx_path)?;
         let volume = Arc::clone(&self.volumes[&path.datastore].volume);
         blocking("the parser", move || {
@@ -249,9 +255,32 @@ impl<H: Hypervisor, F: Fabric, S: Store> Session<'_, H, F, S> {
                 point.file(&name, &small_file(&volume, &path.beside(&name))?)?;
             }
             point.file(path.name(), &vmx)?;
+            if let Some(configuration) = configuration {
+                point.file(Portrait::CONFIGURATION, configuration.as_bytes())?;
+            }
+            let portrait = serde_json::to_vec(&portrait)
+                .map_err(|source| RunError::Journal(source.into()))?;
+            point.file(Portrait::FILE, &portrait)?;
             Ok(point)
         })
         .await?
+    }
+
+    /// A configuration beyond any real one is left out and named, rather than the disks with it.
+    fn bounded(
+        &self,
+        mut portrait: Portrait,
+        configuration: String,
+    ) -> (Portrait, Option<String>) {
+        let fits = configuration.len() <= SMALL_FILE_MAX;
+        if !fits {
+            let bytes = configuration.len();
+            portrait.missing.push(format!("the configuration has {bytes} bytes, which is too much"));
+        }
+        for missing in &portrait.missing {
+            self.progress.warn(format!("not kept of VM '{}': {missing}", self.vm.identity.name));
+        }
+        (portrait, fits.then_some(configuration))
     }
 
     /// The run's own figures.

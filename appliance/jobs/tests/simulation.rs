@@ -88,7 +88,8 @@ async fn a_full_then_an_incremental_hold_what_the_guest_saw() {
 
     let points = rig.world.store.points.lock().unwrap();
     let names: Vec<_> = points[1].files.keys().map(String::as_str).collect();
-    assert_eq!(names, ["holdfast-run.json", "web01.nvram", "web01.vmdk", "web01.vmx"]);
+    let own = ["holdfast-config.xml", "holdfast-run.json", "holdfast-vm.json"];
+    assert_eq!(names, [&own[..], &["web01.nvram", "web01.vmdk", "web01.vmx"]].concat());
 }
 
 #[tokio::test]

@@ -50,6 +50,9 @@ pub(crate) fn execute(args: &Args, show: Show) -> Result<Outcome, Error> {
         Command::Point(Point::Restore { point, disk, output, format: Format::Vmdk, force }) => {
             point::export(client, show, &point.id, *disk, output, *force)
         }
+        Command::Point(Point::File { point, name, output, force }) => {
+            point::file(client, &point.id, name, output, *force)
+        }
         Command::Point(Point::Hold { point, matter }) => lock::hold(client, &point.id, matter),
         Command::Point(Point::Lock(Lock::Extend { point, until, days })) => {
             lock::extend(client, &point.id, *until, *days)

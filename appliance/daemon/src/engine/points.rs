@@ -3,7 +3,7 @@
 use super::{Appliance, from_store, unknown_point};
 use api::{
     DiskStats, LockView, Page, PointDetail, PointDisk, PointFile, PointMode, PointQuery,
-    PointSummary, Verification, VmRef, text,
+    PointSummary, Portrait, Verification, VmRef, text,
 };
 use console::{Blob, EngineError, EngineResult};
 use jobs::RunRecord;
@@ -101,7 +101,8 @@ pub(super) fn detail(appliance: &Appliance, id: RecoveryPointId) -> EngineResult
     let manifest = appliance.repository.point(id).map_err(|error| from_store(&error))?;
     let record = record(&appliance.repository, id)?;
     let protection = appliance.repository.protection(id).map_err(|error| from_store(&error))?;
-    let files = manifest.files.iter().filter(|file| file.name != RunRecord::FILE);
+    let shown = |name: &str| name != RunRecord::FILE && name != Portrait::FILE;
+    let files = manifest.files.iter().filter(|file| shown(&file.name));
     let bare = summary(&point, &record, appliance.repository.clock().value);
     Ok(PointDetail {
         summary: PointSummary {
@@ -114,11 +115,25 @@ pub(super) fn detail(appliance: &Appliance, id: RecoveryPointId) -> EngineResult
         previous: record.previous,
         disks: disks(&manifest, &record),
         not_contained: record.not_contained,
+        portrait: portrait(&appliance.repository, id),
         holds: protection.matters,
         files: files
             .map(|file| PointFile { name: file.name.clone(), size_bytes: file.length })
             .collect(),
     })
+}
+
+/// The VM as it stood in its inventory. Older points have none; a lost one hides nothing else.
+fn portrait(repository: &Repository, id: RecoveryPointId) -> Option<Portrait> {
+    let bytes = match repository.file(id, Portrait::FILE) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == ErrorKind::NotFound => return None,
+        Err(error) => {
+            tracing::warn!(point = %id, error = model::chain(&error), "the portrait is lost");
+            return None;
+        }
+    };
+    serde_json::from_slice(&bytes).ok()
 }
 
 fn disks(manifest: &Manifest, record: &RunRecord) -> Vec<PointDisk> {

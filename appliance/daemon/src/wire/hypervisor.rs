@@ -2,7 +2,8 @@
 //! lost.
 
 use jobs::ports::{
-    Changes, DatastoreView, DiskView, Hypervisor, LunView, PortError, Since, VmView, VmfsView,
+    Changes, DatastoreView, DiskView, Hypervisor, LunView, PortError, Since, VmPortrait, VmView,
+    VmfsView,
 };
 use model::{DiskIdentity, ErrorKind, VmIdentity, VmUuid};
 use std::sync::{Mutex as StdMutex, PoisonError};
@@ -180,6 +181,16 @@ impl Hypervisor for Vcenter {
         let operation = format!("reading the snapshot's disks of VM '{}'", vm.identity.name);
         let disks = client.snapshot_disks(&snapshot_ref(snapshot)).await;
         Ok(self.note(disks, operation)?.into_iter().map(disk_view).collect())
+    }
+
+    /// The configuration is needed. What else cannot be read is named, and the backup goes on.
+    async fn portrait(&self, vm: &VmView, snapshot: &str) -> Result<VmPortrait, PortError> {
+        let client = self.client().await?;
+        let operation = format!("reading the configuration of VM '{}'", vm.identity.name);
+        let configuration = client.snapshot_configuration(&snapshot_ref(snapshot)).await;
+        let configuration = self.note(configuration, operation)?;
+        let (placement, tags) = (client.placement(&vm_ref(vm)).await, client.tags(&vm_ref(vm)).await);
+        Ok(super::portrait::portrait(vm, configuration, placement, tags))
     }
 
     async fn changes(

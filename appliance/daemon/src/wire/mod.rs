@@ -4,4 +4,5 @@
 pub(crate) mod fabric;
 pub(crate) mod hypervisor;
 pub(crate) mod journal_file;
+mod portrait;
 pub(crate) mod store;

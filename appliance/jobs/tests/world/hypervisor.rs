@@ -1,8 +1,9 @@
 //! The hypervisor of the world.
 
 use super::{CAPACITY, World};
+use api::Portrait;
 use jobs::ports::{
-    Changes, DatastoreView, DiskView, Hypervisor, LunView, PortError, Since, VmView, VmfsView,
+    Changes, DatastoreView, DiskView, Hypervisor, LunView, PortError, Since, VmPortrait, VmView, VmfsView,
 };
 use model::{ChangeId, DiskIdentity, VmIdentity, VmUuid};
 
@@ -114,6 +115,12 @@ impl Hypervisor for World {
             }
         }
         Ok(vec![disk])
+    }
+
+    async fn portrait(&self, _vm: &VmView, _snapshot: &str) -> Result<VmPortrait, PortError> {
+        self.call("portrait")?;
+        let portrait = Portrait { name: "web01".into(), ..Portrait::default() };
+        Ok(VmPortrait { portrait, configuration: "<config/>".into() })
     }
 
     async fn changes(

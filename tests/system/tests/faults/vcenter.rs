@@ -144,3 +144,39 @@ fn a_change_that_tracking_keeps_back_is_found_told_and_read() {
     assert!(!codes(&site).contains(&"changes-kept-back".into()), "every area was compared since");
     site.restore_and_compare(&run, &truth);
 }
+
+#[test]
+fn a_point_holds_what_it_takes_to_build_the_vm_anew() {
+    let site = Site::new();
+    let run = site.backup_and_compare("first");
+    assert!(run.warnings.is_empty(), "{run:#?}");
+    let point = run.point.unwrap().to_string();
+    let cli = site.daemon.cli().unwrap();
+    let detail: api::PointDetail = cli.json(&["point", "show", &point]).unwrap();
+    let portrait = detail.portrait.expect("a portrait");
+    assert_eq!(portrait.folder, ["Production"]);
+    assert_eq!(portrait.datacenter.as_deref(), Some("DC0"));
+    assert_eq!(portrait.datastores, [lab::LABEL]);
+    let attribute = portrait.custom_attributes.first().expect("an attribute");
+    assert_eq!((attribute.name.as_str(), attribute.value.as_str()), ("owner", "team <web01> & co"));
+    let tag = portrait.tags.first().expect("a tag");
+    assert_eq!((tag.category.as_str(), tag.name.as_str()), ("tier", "gold"));
+    let mac = &portrait.nics.first().expect("a network card").mac;
+
+    let file = site.lab.directory().join("config.xml");
+    let output = file.to_str().unwrap();
+    let name = api::Portrait::CONFIGURATION;
+    let arguments = ["point", "file", &point, name, "--output", output];
+    assert!(cli.output(&arguments).unwrap().status.success());
+    let text = std::fs::read_to_string(&file).unwrap();
+    let instance = &site.lab.datastore.vm(VM).unwrap().instance_uuid;
+    for part in [mac, instance, "<key>2000</key>", "xsi:type=\"ParaVirtualSCSIController\""] {
+        assert!(text.contains(part), "'{part}' is not in the configuration");
+    }
+    assert!(!cli.output(&arguments).unwrap().status.success(), "it is not overwritten unasked");
+    let shown = cli.output(&["point", "show", &point]).unwrap();
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    for part in ["tier: gold", "owner = team", mac, "Production"] {
+        assert!(shown.contains(part), "'{part}' is not in: {shown}");
+    }
+}

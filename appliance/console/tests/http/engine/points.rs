@@ -68,6 +68,7 @@ fn point(
         disks,
         not_contained: Vec::new(),
         files: vec![PointFile { name: VMX_NAME.into(), size_bytes: VMX.len() as u64 }],
+        portrait: None,
         holds: Vec::new(),
     }
 }

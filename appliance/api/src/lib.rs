@@ -56,8 +56,8 @@ pub use point::{
 pub use portrait::{Portrait, PortraitAttribute, PortraitNic, PortraitTag};
 pub use problem::{Problem, problem_type, status_of};
 pub use run::{
-    BackupResult, Damage, Progress, Run, RunKind, RunRequest, RunResult, RunState, RunStep,
-    RunsStarted, StepState, VerifyResult,
+    BackupResult, Damage, Progress, Quiesce, Run, RunKind, RunRequest, RunResult, RunState,
+    RunStep, RunsStarted, StepState, VerifyResult,
 };
 pub use san::{
     Discovered, DiscoveredPlace, DiscoveryRequest, FcPortView, FcPorts, FcRemotePort, LunTest,

@@ -77,10 +77,24 @@ pub(crate) enum Backup {
         /// the configured share when not given
         #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(..=100))]
         cross_check: Option<u8>,
+        /// Whether the guest is brought to rest; as configured when not given
+        #[arg(long, value_name = "POLICY")]
+        quiesce: Option<Quiesce>,
         /// Start the runs and return
         #[arg(long)]
         no_wait: bool,
     },
+}
+
+/// `--quiesce`.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(crate) enum Quiesce {
+    /// Points are as after a power cut
+    Never,
+    /// Where it fails, as after a power cut, with a warning
+    OrCrash,
+    /// Where it fails, the run fails
+    Must,
 }
 
 #[derive(Debug, Subcommand)]

@@ -81,11 +81,17 @@ pub(crate) struct Portal {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Backup {
     pub(crate) cross_check_percent: u8,
+    pub(crate) min_free_percent: u8,
+    pub(crate) quiesce: api::Quiesce,
 }
 
 impl Default for Backup {
     fn default() -> Self {
-        Self { cross_check_percent: jobs::crosscheck::DEFAULT_PERCENT }
+        Self {
+            cross_check_percent: jobs::crosscheck::DEFAULT_PERCENT,
+            min_free_percent: jobs::backup::MIN_FREE_PERCENT,
+            quiesce: api::Quiesce::default(),
+        }
     }
 }
 
@@ -221,6 +227,10 @@ impl Config {
             let percent = &self.backup.cross_check_percent;
             return value("backup.cross_check_percent", percent, "must lie between 0 and 100");
         }
+        if self.backup.min_free_percent > 90 {
+            let percent = &self.backup.min_free_percent;
+            return value("backup.min_free_percent", percent, "must lie between 0 and 90");
+        }
         if !(16..=4096).contains(&self.repository.segment_mib) {
             return value(
                 "repository.segment_mib",
@@ -342,6 +352,8 @@ mod tests {
             ("\ndays = 30", "\ndayz = 30", "dayz"),
             ("sessions = 1 ", "sessions = 9 ", "san.portal.sessions"),
             ("check_percent = 5", "check_percent = 101", "backup.cross_check_percent"),
+            ("free_percent = 5", "free_percent = 91", "backup.min_free_percent"),
+            ("quiesce = \"or-crash\"", "quiesce = \"maybe\"", "maybe"),
             ("scrub_days = 30", "scrub_days = 0", "repository.scrub_days"),
             ("scrub_days = 30", "scrub_days = 366", "repository.scrub_days"),
             ("# [keep]", "[keep]", "keep"),

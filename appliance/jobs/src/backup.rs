@@ -5,13 +5,16 @@ use crate::error::RunError;
 use crate::journal::{Intent, Journal};
 use crate::locate::{Located, blocking, locate};
 use crate::ports::{
-    DiskCounts, DiskView, Fabric, Hypervisor, PointDraft, PointSink, PreviousPoint, Store, VmView,
+    DatastoreView, DiskCounts, DiskView, Fabric, Hypervisor, PointDraft, PointSink, PreviousPoint,
+    Store, VmView,
 };
-use crate::preflight::{Coverage, coverage, find_datastore, parse_path, preflight};
+use crate::preflight::{Coverage, coverage, find_datastore, parse_path, preflight, room};
 use crate::progress::{Progress, StepState};
 use crate::session::{Missed, Outcome, Session};
+use crate::snapshot::{self, VmSnapshot};
 use crate::suspicion::{self, Standing, Suspicion};
 use crate::sweep::{Undone, undo};
+use api::Quiesce;
 use model::{
     Consistency, DiskIdentity, ErrorKind, ReadMode, RecoveryPointId, RunId, VmUuid, WallTime,
 };
@@ -20,11 +23,18 @@ use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// What must be free of a datastore, in percent, unless it is told otherwise.
+pub const MIN_FREE_PERCENT: u8 = 5;
+
 /// What a run may be told.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
     /// Read everything allocated even where an incremental is possible.
     pub full: bool,
+    /// Whether the guest is brought to rest.
+    pub quiesce: Quiesce,
+    /// What must be free of each datastore of the VM before a snapshot is made, in percent.
+    pub min_free_percent: u8,
     /// How much of what change tracking calls unchanged is compared, in percent; 0: nothing.
     pub cross_check_percent: u8,
     /// Pause before metadata that does not fit is looked at again; doubled each time.
@@ -35,6 +45,8 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             full: false,
+            quiesce: Quiesce::default(),
+            min_free_percent: MIN_FREE_PERCENT,
             cross_check_percent: DEFAULT_PERCENT,
             map_pause: Duration::from_millis(500),
         }
@@ -121,32 +133,63 @@ impl<H: Hypervisor, F: Fabric, S: Store> Backup<H, F, S> {
         progress.step("preflight");
         let vm = self.hypervisor.vm(vm).await?;
         preflight(&vm)?;
+        self.transport(&vm, settings).await?;
         if !vm.cbt_enabled && vm.cbt_supported && vm.snapshots.is_empty() {
             progress.detail("change tracking switched on");
             self.hypervisor.enable_cbt(&vm).await?;
         }
-        let intent = Intent {
+        let mut intent = Intent {
             run,
             vm: vm.identity.clone(),
             reference: vm.reference.clone(),
             snapshot: format!("holdfast-{run}"),
+            migration_blocked: true,
             opened: started,
         };
         self.journal.open(intent.clone()).map_err(RunError::Journal)?;
 
         progress.step("snapshot");
-        let description = format!("temporary, of a Holdfast backup; run {run}");
-        let created = self.hypervisor.create_snapshot(&vm, &intent.snapshot, &description).await;
+        if let Err(error) = self.hold_still(&vm, &mut intent, progress).await {
+            return self.clean_up(&intent, true, progress, Err(error)).await;
+        }
+        let created = snapshot::create(&*self.hypervisor, &vm, &intent, settings, progress).await;
         // Without a clear answer the snapshot may still come into being.
         let settled = match &created {
             Ok(_) => true,
-            Err(error) => !matches!(error.kind, ErrorKind::Retryable | ErrorKind::Busy),
+            Err(error) => !matches!(error.kind(), ErrorKind::Retryable | ErrorKind::Busy),
         };
         let result = match created {
             Ok(snapshot) => self.with_snapshot(&vm, &snapshot, &intent, settings, progress).await,
-            Err(error) => Err(error.into()),
+            Err(error) => Err(error),
         };
         self.clean_up(&intent, settled, progress, result).await
+    }
+
+    /// Holds off migration, where that is possible. What is refused was not done, and the journal
+    /// says so; without a clear answer it is allowed again afterwards.
+    async fn hold_still(
+        &self,
+        vm: &VmView,
+        intent: &mut Intent,
+        progress: &Progress,
+    ) -> Result<(), RunError> {
+        let why = match self.hypervisor.block_migration(vm, &intent.snapshot).await {
+            Ok(true) => return Ok(()),
+            Ok(false) => None,
+            Err(error) if matches!(error.kind, ErrorKind::Retryable | ErrorKind::Busy) => {
+                return Err(error.into());
+            }
+            Err(error) => Some(model::chain(&error)),
+        };
+        if let Some(why) = why {
+            progress.warn(format!(
+                "migration of VM '{}' could not be held off ({why}); if its disks move, the run \
+                 fails",
+                vm.identity.name
+            ));
+        }
+        intent.migration_blocked = false;
+        self.journal.open(intent.clone()).map_err(RunError::Journal)
     }
 
     /// Removes the snapshot. A failure to do so is a warning when there is a point to keep: the
@@ -177,20 +220,22 @@ impl<H: Hypervisor, F: Fabric, S: Store> Backup<H, F, S> {
     async fn with_snapshot(
         &self,
         vm: &VmView,
-        snapshot: &str,
+        snapshot: &VmSnapshot,
         intent: &Intent,
         settings: Settings,
         progress: &Arc<Progress>,
     ) -> Result<BackupReport, RunError> {
+        let VmSnapshot { handle: snapshot, quiesced } = snapshot;
         let disks = self.hypervisor.snapshot_disks(vm, snapshot).await?;
         let coverage = coverage(vm, &disks)?;
         for missing in &coverage.not_contained {
             progress.warn(format!("{} is not contained: {}", missing.label, missing.reason));
         }
-        let still_off = self.hypervisor.vm(&vm.identity.uuid).await?.powered_off;
+        let still_off = self.hypervisor.again(vm).await?.powered_off;
 
         progress.step("locate");
-        let volumes = self.locate_all(vm, &coverage.covered).await?;
+        let views = self.hypervisor.datastores().await?;
+        let volumes = self.locate_all(vm, &coverage.covered, &views).await?;
         let forced = match settings.full {
             true => Some("asked for".into()),
             false => suspicion::distrusted(&self.journal, &vm.identity),
@@ -213,7 +258,11 @@ impl<H: Hypervisor, F: Fabric, S: Store> Backup<H, F, S> {
         let draft = PointDraft {
             vm: vm.identity.clone(),
             run: intent.run,
-            consistency: if off { Consistency::PoweredOff } else { Consistency::Crash },
+            consistency: match (off, *quiesced) {
+                (true, _) => Consistency::PoweredOff,
+                (false, true) => Consistency::Quiesced,
+                (false, false) => Consistency::Crash,
+            },
             started: intent.opened,
         };
         let (point, reports) = loop {
@@ -322,18 +371,28 @@ impl<H: Hypervisor, F: Fabric, S: Store> Backup<H, F, S> {
         }
     }
 
+    /// Whether there is room and a way to the disks: known before the VM is touched. What is found
+    /// here is looked for again when the snapshot is there.
+    async fn transport(&self, vm: &VmView, settings: Settings) -> Result<(), RunError> {
+        let views = self.hypervisor.datastores().await?;
+        room(vm, &views, settings.min_free_percent)?;
+        let covered: Vec<_> =
+            vm.disks.iter().filter(|disk| disk.not_covered.is_none()).cloned().collect();
+        self.locate_all(vm, &covered, &views).await.map(drop)
+    }
+
     async fn locate_all(
         &self,
         vm: &VmView,
         disks: &[DiskView],
+        views: &[DatastoreView],
     ) -> Result<BTreeMap<String, Located>, RunError> {
-        let views = self.hypervisor.datastores().await?;
         let mut volumes = BTreeMap::new();
         let paths = disks.iter().map(|disk| &disk.identity.path).chain([&vm.vmx_path]);
         for path in paths {
             let name = parse_path(path)?.datastore;
             if let Entry::Vacant(place) = volumes.entry(name) {
-                let view = find_datastore(&views, place.key(), path)?;
+                let view = find_datastore(views, place.key(), path)?;
                 place.insert(locate(&*self.fabric, view).await?);
             }
         }

@@ -13,7 +13,7 @@
 //! turn 2           x        x x
 //! ```
 //! So of `n` cells no run reads more than `n / turns`, rounded up; the reads ascend; where they lie
-//! is not to be foreseen from the disk's layout; and after `turns` runs each cell was compared once.
+//! is not to be foreseen from the disk's layout; and after `turns` runs each cell was taken once.
 //!
 //! What that finds: a lost area is found at the latest by the `turns`-th comparison after it was
 //! lost, unless its cell was written again meanwhile and reported, which mends it. Let `m` areas

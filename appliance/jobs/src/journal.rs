@@ -23,6 +23,9 @@ pub struct Intent {
     pub reference: String,
     /// The snapshot's name: unique, it carries the run's id.
     pub snapshot: String,
+    /// Migration of the VM may be blocked, under the snapshot's name.
+    #[serde(default)]
+    pub migration_blocked: bool,
     /// When it was written down.
     pub opened: WallTime,
 }
@@ -47,7 +50,10 @@ struct Standing {
 impl Standing {
     fn apply(&mut self, fact: Line) {
         match fact {
-            Line::Open(intent) => self.open.push(intent),
+            Line::Open(intent) => {
+                self.open.retain(|old| old.run != intent.run);
+                self.open.push(intent);
+            }
             Line::Closed(run) => self.open.retain(|intent| intent.run != run),
             Line::Suspect(new) => match self.suspicions.iter_mut().find(|old| old.run == new.run) {
                 Some(old) => *old = new,
@@ -98,7 +104,8 @@ impl Journal {
         Ok(Self { log, standing: Mutex::new(standing) })
     }
 
-    /// Writes the intent down; when this returns, a crash cannot make us forget it.
+    /// Writes the intent down, in the place of what its run had written before; when this
+    /// returns, a crash cannot make us forget it.
     pub fn open(&self, intent: Intent) -> Result<(), BoxError> {
         self.append(Line::Open(intent))
     }
@@ -190,6 +197,7 @@ mod tests {
             vm,
             reference: "vm-1".into(),
             snapshot: format!("holdfast-{run}"),
+            migration_blocked: true,
             opened: WallTime(1_800_000_000),
         }
     }

@@ -29,6 +29,7 @@ pub mod record;
 pub mod registry;
 mod session;
 mod settle;
+mod snapshot;
 pub mod suspicion;
 pub mod sweep;
 mod window;

@@ -40,6 +40,10 @@ pub struct VmView {
     pub template: bool,
     /// The guest was shut down; false when it runs, is suspended, or nobody knows.
     pub powered_off: bool,
+    /// Its place in a fault-tolerant pair; `None`: it is in none.
+    pub fault_tolerance: Option<FaultTolerance>,
+    /// VMware Tools run: the guest can be brought to rest.
+    pub tools_running: bool,
     /// Change tracking can be switched on.
     pub cbt_supported: bool,
     /// Change tracking is on.
@@ -54,6 +58,17 @@ pub struct VmView {
     pub disks: Vec<DiskView>,
     /// What the hypervisor could not say about it; such a VM is not backed up as if it were whole.
     pub problems: Vec<String>,
+}
+
+/// A VM's place in a fault-tolerant pair.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FaultTolerance {
+    /// The one that runs; the others follow it.
+    pub primary: bool,
+    /// A secondary whose primary is gone.
+    pub orphaned: bool,
+    /// As the hypervisor calls it.
+    pub state: String,
 }
 
 /// A virtual disk as the hypervisor describes it.
@@ -76,6 +91,10 @@ pub struct DatastoreView {
     pub name: String,
     /// Type, such as `VMFS` or `NFS`.
     pub kind: String,
+    /// Bytes; 0 when unknown.
+    pub capacity: u64,
+    /// Bytes that are free.
+    pub free: u64,
     /// What is known of its VMFS volume; `None`: no SAN path.
     pub vmfs: Option<VmfsView>,
 }
@@ -125,10 +144,21 @@ pub enum Changes {
     Unusable(String),
 }
 
+/// What became of a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Created {
+    /// It is there, under this handle.
+    Snapshot(String),
+    /// The guest could not be brought to rest, so it is not; the reason is for people.
+    NotQuiesced(String),
+}
+
 /// vCenter or a host.
 pub trait Hypervisor: Send + Sync + 'static {
     /// The VM with this instance UUID.
     fn vm(&self, uuid: &VmUuid) -> impl Future<Output = Result<VmView, PortError>> + Send;
+    /// The same VM as it is now, by its handle; an error when another has that handle now.
+    fn again(&self, vm: &VmView) -> impl Future<Output = Result<VmView, PortError>> + Send;
     /// True when the hypervisor says that it has no VM with this handle any more. A VM that it
     /// merely cannot describe now is not gone.
     fn is_gone(&self, reference: &str) -> impl Future<Output = Result<bool, PortError>> + Send;
@@ -138,13 +168,27 @@ pub trait Hypervisor: Send + Sync + 'static {
     fn datastores(&self) -> impl Future<Output = Result<Vec<DatastoreView>, PortError>> + Send;
     /// Switches change tracking on; it counts from the next snapshot on.
     fn enable_cbt(&self, vm: &VmView) -> impl Future<Output = Result<(), PortError>> + Send;
-    /// Creates a snapshot without memory; returns its handle.
+    /// Holds off migration of the VM's disks, under a name of ours. `false`: there is no such
+    /// thing here, and nothing was done.
+    fn block_migration(
+        &self,
+        vm: &VmView,
+        source: &str,
+    ) -> impl Future<Output = Result<bool, PortError>> + Send;
+    /// Ends a block under this name; without one nothing happens.
+    fn allow_migration(
+        &self,
+        vm: &VmView,
+        source: &str,
+    ) -> impl Future<Output = Result<(), PortError>> + Send;
+    /// Creates a snapshot without memory, with the guest brought to rest if `quiesce`.
     fn create_snapshot(
         &self,
         vm: &VmView,
         name: &str,
         description: &str,
-    ) -> impl Future<Output = Result<String, PortError>> + Send;
+        quiesce: bool,
+    ) -> impl Future<Output = Result<Created, PortError>> + Send;
     /// Handles of the VM's snapshots with exactly this name.
     fn find_snapshots(
         &self,

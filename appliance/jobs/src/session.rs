@@ -258,8 +258,8 @@ impl<H: Hypervisor, F: Fabric, S: Store> Session<'_, H, F, S> {
             if let Some(configuration) = configuration {
                 point.file(Portrait::CONFIGURATION, configuration.as_bytes())?;
             }
-            let portrait = serde_json::to_vec(&portrait)
-                .map_err(|source| RunError::Journal(source.into()))?;
+            let portrait =
+                serde_json::to_vec(&portrait).map_err(|source| RunError::Journal(source.into()))?;
             point.file(Portrait::FILE, &portrait)?;
             Ok(point)
         })
@@ -267,15 +267,13 @@ impl<H: Hypervisor, F: Fabric, S: Store> Session<'_, H, F, S> {
     }
 
     /// A configuration beyond any real one is left out and named, rather than the disks with it.
-    fn bounded(
-        &self,
-        mut portrait: Portrait,
-        configuration: String,
-    ) -> (Portrait, Option<String>) {
+    fn bounded(&self, mut portrait: Portrait, configuration: String) -> (Portrait, Option<String>) {
         let fits = configuration.len() <= SMALL_FILE_MAX;
         if !fits {
             let bytes = configuration.len();
-            portrait.missing.push(format!("the configuration has {bytes} bytes, which is too much"));
+            portrait
+                .missing
+                .push(format!("the configuration has {bytes} bytes, which is too much"));
         }
         for missing in &portrait.missing {
             self.progress.warn(format!("not kept of VM '{}': {missing}", self.vm.identity.name));

@@ -13,7 +13,7 @@ mod vm;
 mod volume;
 
 use crate::args::{
-    Args, Backup, Command, Format, Ledger, Lock, Point, Repository, Run, San, Vm, Volume,
+    Args, Backup, Command, Format, Ledger, Lock, Point, Quiesce, Repository, Run, San, Vm, Volume,
 };
 use crate::client::Client;
 use crate::error::Error;
@@ -32,9 +32,14 @@ pub(crate) fn execute(args: &Args, show: Show) -> Result<Outcome, Error> {
         Command::Completions { shell } => Ok(completions(*shell)),
         Command::Status => status::show(client),
         Command::Vm(Vm::List) => vm::list(client),
-        Command::Backup(Backup::Run { vms, full, cross_check, no_wait }) => {
+        Command::Backup(Backup::Run { vms, full, cross_check, quiesce, no_wait }) => {
             let (vms, cross_check_percent) = (vms.clone(), *cross_check);
-            let request = api::RunRequest { vms, full: *full, cross_check_percent };
+            let quiesce = quiesce.map(|policy| match policy {
+                Quiesce::Never => api::Quiesce::Never,
+                Quiesce::OrCrash => api::Quiesce::OrCrash,
+                Quiesce::Must => api::Quiesce::Must,
+            });
+            let request = api::RunRequest { vms, full: *full, cross_check_percent, quiesce };
             backup::start(client, show, &request, *no_wait)
         }
         Command::Run(Run::List) => run::list(client),

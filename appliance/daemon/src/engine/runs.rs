@@ -40,7 +40,10 @@ fn settings(appliance: &Appliance, request: &RunRequest) -> EngineResult<Setting
         return Err(EngineError::new(ErrorKind::Refused, "bad-share", title, detail)
             .next_step("Give a share between 0 and 100 percent."));
     }
-    Ok(Settings { full: request.full, cross_check_percent, ..Settings::default() })
+    let min_free_percent = appliance.config.backup.min_free_percent;
+    let quiesce = request.quiesce.unwrap_or(appliance.config.backup.quiesce);
+    let full = request.full;
+    Ok(Settings { full, quiesce, cross_check_percent, min_free_percent, ..Settings::default() })
 }
 
 pub(super) fn verify(appliance: &Appliance, id: RecoveryPointId) -> EngineResult<Run> {

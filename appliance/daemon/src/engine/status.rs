@@ -34,7 +34,7 @@ pub(super) fn status(appliance: &Appliance) -> EngineResult<Status> {
             add(
                 "snapshot-left",
                 format!(
-                    "Snapshot '{}' of VM '{}' may still be there.",
+                    "Snapshot '{}' of VM '{}' may still be there, or its migration held off.",
                     intent.snapshot, intent.vm.name
                 ),
                 "It is looked for every few seconds; check that vCenter can be reached.",

@@ -73,6 +73,8 @@ mod tests {
             identity,
             template: false,
             powered_off: false,
+            fault_tolerance: None,
+            tools_running: true,
             cbt_supported: true,
             cbt_enabled: true,
             consolidation_needed: false,

@@ -38,6 +38,13 @@ pub struct State {
     pub sequence: u64,
     pub changes: Vec<(u64, DiskRange)>,
     pub cbt_enabled: bool,
+    /// Free bytes of the datastore.
+    pub free_bytes: u64,
+    /// VMware Tools run, and bring the guest to rest.
+    pub tools_running: bool,
+    pub rests: bool,
+    /// Names under which migration is held off.
+    pub blocked: Vec<String>,
     /// So many of the next writes are not tracked.
     pub kept_back: usize,
     /// Writes that wait for the snapshot to be removed.
@@ -103,6 +110,10 @@ impl World {
             sequence: 0,
             changes: Vec::new(),
             cbt_enabled: false,
+            free_bytes: 320 << 20,
+            tools_running: true,
+            rests: true,
+            blocked: Vec::new(),
             kept_back: 0,
             delta: Vec::new(),
             lie: None,

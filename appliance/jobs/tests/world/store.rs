@@ -5,7 +5,7 @@ use jobs::RunRecord;
 use jobs::ports::{
     DiskCounts, DiskDraft, DiskSink, PointDraft, PointSink, PortError, PreviousPoint, Store,
 };
-use model::{DiskIdentity, ReadMode, RecoveryPointId, VmIdentity};
+use model::{Consistency, DiskIdentity, ReadMode, RecoveryPointId, VmIdentity};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, Weak};
 
@@ -21,6 +21,7 @@ pub struct StoredDisk {
 #[derive(Clone)]
 pub struct StoredPoint {
     pub id: RecoveryPointId,
+    pub consistency: Consistency,
     pub disks: Vec<StoredDisk>,
     pub files: BTreeMap<String, Vec<u8>>,
 }
@@ -81,7 +82,8 @@ impl Store for MemoryStore {
     fn begin(&self, draft: PointDraft) -> Result<Point, PortError> {
         self.call("begin")?;
         let id = RecoveryPointId(draft.run.0);
-        let point = StoredPoint { id, disks: Vec::new(), files: BTreeMap::new() };
+        let consistency = draft.consistency;
+        let point = StoredPoint { id, consistency, disks: Vec::new(), files: BTreeMap::new() };
         Ok(Point { store: self.clone(), point: Arc::new(Mutex::new(point)) })
     }
 }

@@ -5,6 +5,7 @@ mod caller;
 mod changes;
 mod connect;
 mod listing;
+mod migration;
 mod portrait;
 mod properties;
 mod session;
@@ -61,6 +62,7 @@ struct Shared {
     root: MoRef,
     property_collector: MoRef,
     view_manager: MoRef,
+    authorization_manager: Option<MoRef>,
     task_timeout: Duration,
 }
 
@@ -120,6 +122,8 @@ mod tests {
             send(client.placement(object));
             send(client.tags(object));
             send(client.remove_snapshot(object));
+            send(client.block_migration(object, ""));
+            send(client.allow_migration(object, ""));
             send(client.consolidate(object));
             send(client.changed_areas(object, object, 0, 0, &ChangedSince::All));
             send(client.logout());

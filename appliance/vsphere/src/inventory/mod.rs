@@ -13,7 +13,7 @@ pub use datastore::{Datastore, Extent, VmfsInfo};
 pub use disk::{BackingKind, Disk, DiskMode};
 pub use lun::ScsiLun;
 pub use portrait::{Configuration, Nic, Placement};
-pub use vm::{PowerState, SnapshotNode, Vm};
+pub use vm::{FaultTolerance, PowerState, SnapshotNode, Vm};
 
 pub(crate) use datastore::{DATASTORE_PROPERTIES, decode_datastore};
 pub(crate) use disk::decode_disks;

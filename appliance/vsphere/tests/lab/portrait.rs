@@ -38,7 +38,10 @@ async fn the_configuration_the_place_and_the_tags_of_a_vm_are_read() {
     assert_eq!(configuration.hardware_version.as_deref(), Some("vmx-19"));
     assert_eq!(configuration.guest_id.as_deref(), Some("debian12_64Guest"));
     let nic = &configuration.nics[0];
-    assert_eq!((nic.mac.as_str(), nic.network.as_deref()), ("00:50:56:3f:66:66", Some("VM Network")));
+    assert_eq!(
+        (nic.mac.as_str(), nic.network.as_deref()),
+        ("00:50:56:3f:66:66", Some("VM Network"))
+    );
     let name = VM.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
     for part in [&format!("<name>{name}</name>"), "<key>2000</key>", "xsi:type=\"VirtualDisk\""] {
         assert!(configuration.xml.contains(part), "{part}: {}", configuration.xml);

@@ -29,6 +29,7 @@ pub mod ledger;
 pub mod maintenance;
 pub mod page;
 pub mod point;
+pub mod portrait;
 pub mod problem;
 pub mod run;
 pub mod san;
@@ -52,10 +53,11 @@ pub use point::{
     LockTightening, LockView, NotContained, PointDetail, PointDisk, PointFile, PointMode,
     PointQuery, PointRef, PointSummary, Protection, Verification,
 };
+pub use portrait::{Portrait, PortraitAttribute, PortraitNic, PortraitTag};
 pub use problem::{Problem, problem_type, status_of};
 pub use run::{
-    BackupResult, Damage, Progress, Run, RunKind, RunRequest, RunResult, RunState, RunStep,
-    RunsStarted, StepState, VerifyResult,
+    BackupResult, Damage, Progress, Quiesce, Run, RunKind, RunRequest, RunResult, RunState,
+    RunStep, RunsStarted, StepState, VerifyResult,
 };
 pub use san::{
     Acknowledgement, AcknowledgementRequest, Discovered, DiscoveredPlace, DiscoveryRequest,

@@ -1,6 +1,7 @@
 //! Recovery points: what can be restored, until when it is locked, what is in it.
 
 use crate::page::{Listed, PageQuery, limit_in_force, newest_first};
+use crate::portrait::Portrait;
 use crate::text;
 use crate::vm::VmRef;
 use jiff::Timestamp;
@@ -70,6 +71,10 @@ pub struct PointSummary {
     /// restored, all else can.
     #[serde(default)]
     pub lost_segments: Vec<u32>,
+    /// The run that found that change tracking keeps changes back: this point was made with its
+    /// help, so areas of it may be older than the point.
+    #[serde(default, with = "text::display_option")]
+    pub suspected_by: Option<RunId>,
 }
 
 impl Listed for PointSummary {
@@ -176,6 +181,9 @@ pub struct PointDetail {
     pub not_contained: Vec<NotContained>,
     /// The VM's small files that were kept with it.
     pub files: Vec<PointFile>,
+    /// The VM in its inventory; `None`: the point is older than this, or has lost it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub portrait: Option<Portrait>,
     /// Names of the matters that hold it, whatever its lock says.
     #[serde(default)]
     pub holds: Vec<String>,
@@ -226,6 +234,9 @@ pub struct DiskStats {
     pub changed_areas: u64,
     /// Their bytes.
     pub changed_bytes: u64,
+    /// Bytes read only to be compared with the previous point, and found equal.
+    #[serde(default)]
+    pub compared_bytes: u64,
     /// Cells of the chunk grid that were read.
     pub cells: u64,
     /// Bytes added to the repository, compressed.

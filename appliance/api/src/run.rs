@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Asks for backups: one run for each VM.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunRequest {
     /// Names or `config.instanceUuid`s. A name that several VMs have is refused.
@@ -18,6 +18,26 @@ pub struct RunRequest {
     /// Read everything allocated, even where an incremental were possible.
     #[serde(default)]
     pub full: bool,
+    /// How much of what change tracking calls unchanged is compared with the previous point, in
+    /// percent of the disk, 0 to 100; the configured share when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cross_check_percent: Option<u8>,
+    /// Whether the guest is brought to rest; as configured when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quiesce: Option<Quiesce>,
+}
+
+/// Whether the guest is brought to rest (through VMware Tools) before its snapshot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Quiesce {
+    /// No: points are as after a power cut.
+    Never,
+    /// Where that fails, a point as after a power cut is made, with a warning.
+    #[default]
+    OrCrash,
+    /// Where that fails, the run fails.
+    Must,
 }
 
 /// The runs that a request has started, in the order of the request's VMs.
@@ -176,6 +196,10 @@ pub struct BackupResult {
     pub changed_areas: u64,
     /// Their bytes, before rounding to the chunk grid.
     pub changed_bytes: u64,
+    /// Bytes read only to be compared with the previous point: change tracking calls them
+    /// unchanged, and they were. What differs makes the run a full one, with a warning.
+    #[serde(default)]
+    pub compared_bytes: u64,
     /// Cells of the grid that were read.
     pub cells: u64,
     /// Bytes added to the repository, compressed, with their headers.

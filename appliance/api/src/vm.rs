@@ -49,6 +49,8 @@ pub enum PowerState {
     PoweredOff,
     /// Its memory lies on disk.
     Suspended,
+    /// The server does not say.
+    Unknown,
 }
 
 /// Changed block tracking of a VM.

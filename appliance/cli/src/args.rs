@@ -79,10 +79,28 @@ pub(crate) enum Backup {
         /// Read everything allocated, even where an incremental were possible
         #[arg(long)]
         full: bool,
+        /// How much of what change tracking calls unchanged is read again and compared, in percent;
+        /// the configured share when not given
+        #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(..=100))]
+        cross_check: Option<u8>,
+        /// Whether the guest is brought to rest; as configured when not given
+        #[arg(long, value_name = "POLICY")]
+        quiesce: Option<Quiesce>,
         /// Start the runs and return
         #[arg(long)]
         no_wait: bool,
     },
+}
+
+/// `--quiesce`.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(crate) enum Quiesce {
+    /// Points are as after a power cut
+    Never,
+    /// Where it fails, as after a power cut, with a warning
+    OrCrash,
+    /// Where it fails, the run fails
+    Must,
 }
 
 #[derive(Debug, Subcommand)]
@@ -128,6 +146,20 @@ pub(crate) enum Point {
         /// What the file is
         #[arg(long, value_enum, default_value = "raw")]
         format: Format,
+        /// Replace FILE if it exists
+        #[arg(long)]
+        force: bool,
+    },
+    /// Write a file that was kept with it, such as the .vmx or holdfast-config.xml
+    File {
+        #[command(flatten)]
+        point: PointId,
+        /// Its name, as 'point show' lists it
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// The file; it appears under this name when it is whole
+        #[arg(long, value_name = "FILE")]
+        output: PathBuf,
         /// Replace FILE if it exists
         #[arg(long)]
         force: bool,

@@ -102,6 +102,13 @@ impl Client {
         }
     }
 
+    /// A small file that was kept with a point.
+    pub(crate) fn file(&self, point: &str, name: &str) -> Result<Vec<u8>, Error> {
+        let endpoint = api::endpoint::GetFile;
+        let (call, response) = self.send(endpoint, &[point, name], &[], &api::Nothing {}, None)?;
+        call.read(response)
+    }
+
     /// The bytes of a range of a disk; the reader ends in an error when they are fewer.
     pub(crate) fn disk(
         &self,

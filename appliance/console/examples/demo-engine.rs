@@ -17,7 +17,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let listener = TcpListener::bind(address).await?;
     let engine = Arc::new(Scripted::new(Pace::Time, points::all(4)));
     let vms = ["web01", "db01", "legacy"].map(String::from).to_vec();
-    engine.start_runs(api::RunRequest { vms, full: false }).await?;
+    engine.start_runs(api::RunRequest { vms, ..Default::default() }).await?;
     println!("http://{}/#token={TOKEN}", listener.local_addr()?);
     serve(listener, Secret::new(TOKEN)?, engine, tokio::signal::ctrl_c()).await?;
     Ok(())

@@ -21,6 +21,8 @@ pub(crate) struct Config {
     pub(crate) console: Console,
     pub(crate) vcenter: Vcenter,
     pub(crate) san: San,
+    #[serde(default)]
+    pub(crate) backup: Backup,
     pub(crate) repository: Repository,
     pub(crate) lock: Lock,
     pub(crate) keep: Option<Keep>,
@@ -73,6 +75,24 @@ pub(crate) struct Portal {
     pub(crate) target: String,
     #[serde(default = "default_sessions")]
     pub(crate) sessions: u16,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Backup {
+    pub(crate) cross_check_percent: u8,
+    pub(crate) min_free_percent: u8,
+    pub(crate) quiesce: api::Quiesce,
+}
+
+impl Default for Backup {
+    fn default() -> Self {
+        Self {
+            cross_check_percent: jobs::crosscheck::DEFAULT_PERCENT,
+            min_free_percent: jobs::backup::MIN_FREE_PERCENT,
+            quiesce: api::Quiesce::default(),
+        }
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -203,6 +223,14 @@ impl Config {
                 "chap_user and chap_secret_file go together: give both or neither",
             );
         }
+        if self.backup.cross_check_percent > 100 {
+            let percent = &self.backup.cross_check_percent;
+            return value("backup.cross_check_percent", percent, "must lie between 0 and 100");
+        }
+        if self.backup.min_free_percent > 90 {
+            let percent = &self.backup.min_free_percent;
+            return value("backup.min_free_percent", percent, "must lie between 0 and 90");
+        }
         if !(16..=4096).contains(&self.repository.segment_mib) {
             return value(
                 "repository.segment_mib",
@@ -323,6 +351,9 @@ mod tests {
             ("# user = \"holdfast\"", "user = \"holdfast\"", "user"),
             ("\ndays = 30", "\ndayz = 30", "dayz"),
             ("sessions = 1 ", "sessions = 9 ", "san.portal.sessions"),
+            ("check_percent = 5", "check_percent = 101", "backup.cross_check_percent"),
+            ("free_percent = 5", "free_percent = 91", "backup.min_free_percent"),
+            ("quiesce = \"or-crash\"", "quiesce = \"maybe\"", "maybe"),
             ("scrub_days = 30", "scrub_days = 0", "repository.scrub_days"),
             ("scrub_days = 30", "scrub_days = 366", "repository.scrub_days"),
             ("# [keep]", "[keep]", "keep"),

@@ -34,15 +34,23 @@ pub(crate) async fn backups(appliance: Arc<Appliance>, mut queue: Receiver<Arc<E
             journal: Arc::clone(&appliance.journal),
             wall: clock::wall,
         };
-        let settings = Settings { full: entry.full, ..Settings::default() };
         let _turn = appliance.turn.lock().await;
         // Without the warden nothing can be committed: said before a snapshot is taken.
         if let Err(problem) = warden_answers(&appliance).await {
             entry.end(Err(problem));
             continue;
         }
-        let result = backup.run(&entry.vm.uuid, entry.id, settings, &entry.progress).await;
+        let result = backup.run(&entry.vm.uuid, entry.id, entry.settings, &entry.progress).await;
         entry.end_backup(result);
+        forget_suspicions(&appliance);
+    }
+}
+
+/// What was found of chains whose points are all gone concerns nobody any more.
+fn forget_suspicions(appliance: &Appliance) {
+    let exists = |point| appliance.repository.summary(point).is_ok();
+    if let Err(error) = jobs::suspicion::forget(&appliance.journal, exists) {
+        tracing::warn!(error, "the journal could not be written");
     }
 }
 
@@ -150,7 +158,9 @@ fn show_interrupted(appliance: &Appliance, intent: &jobs::Intent) {
     let vm = VmRef { uuid: intent.vm.uuid.clone(), name: intent.vm.name.clone() };
     let points = appliance.repository.points();
     let kept = points.iter().find(|point| point.run == intent.run).map(|point| point.id);
-    let Ok(entry) = appliance.registry.add(intent.run, RunKind::Backup, vm, kept, false) else {
+    let Ok(entry) =
+        appliance.registry.add(intent.run, RunKind::Backup, vm, kept, Settings::default())
+    else {
         return; // more than fits: the journal and the log have it
     };
     entry.begin();

@@ -17,6 +17,14 @@ pub enum RunError {
         /// Why, with what to do about it.
         reason: String,
     },
+    /// The guest could not be brought to rest, and the policy wants it.
+    #[error("the guest of VM '{vm}' could not be brought to rest: {reason}")]
+    NotQuiesced {
+        /// Its name.
+        vm: String,
+        /// The hypervisor's reason.
+        reason: String,
+    },
     /// A disk cannot be read over the SAN.
     #[error("disk '{disk}' has no SAN path: {reason}")]
     NoSanPath {
@@ -128,7 +136,9 @@ impl RunError {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Preflight { .. } | Self::Identity { .. } => ErrorKind::Refused,
+            Self::Preflight { .. } | Self::NotQuiesced { .. } | Self::Identity { .. } => {
+                ErrorKind::Refused
+            }
             Self::NoSanPath { .. } | Self::UnknownRange { .. } => ErrorKind::Unsupported,
             Self::Port(error) => error.kind,
             Self::Datastore { source, .. } => source.kind(),
@@ -148,6 +158,7 @@ impl RunError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Preflight { .. } => "vm-not-ready",
+            Self::NotQuiesced { .. } => "not-quiesced",
             Self::NoSanPath { .. } => "no-san-path",
             Self::Identity { .. } => "lun-identity",
             Self::Port(error) => port_code(error.kind),

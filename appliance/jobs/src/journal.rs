@@ -1,11 +1,13 @@
 //! What must be undone after a crash, written down before it is done.
 //!
 //! One JSON line per fact: an [`Intent`] opens, its run's id closes. What is open after a
-//! restart is what a crash left behind; [`crate::sweep()`] undoes it. A torn last line is a fact
-//! that never became durable, so nothing was done because of it: it is dropped.
+//! restart is what a crash left behind; [`crate::sweep()`] undoes it. A [`Suspicion`] is kept
+//! beside them until it is forgotten, for the same reason. A torn last line is a fact that never
+//! became durable, so nothing was done because of it: it is dropped.
 
 use crate::ports::BoxError;
 use crate::progress::lock;
+use crate::suspicion::Suspicion;
 use model::{RunId, VmIdentity, WallTime};
 use serde::{Deserialize, Serialize};
 use std::sync::Mutex;
@@ -21,6 +23,9 @@ pub struct Intent {
     pub reference: String,
     /// The snapshot's name: unique, it carries the run's id.
     pub snapshot: String,
+    /// Migration of the VM may be blocked, under the snapshot's name.
+    #[serde(default)]
+    pub migration_blocked: bool,
     /// When it was written down.
     pub opened: WallTime,
 }
@@ -30,6 +35,44 @@ pub struct Intent {
 enum Line {
     Open(Intent),
     Closed(RunId),
+    /// Takes the place of the one that the same run wrote.
+    Suspect(Suspicion),
+    Forgotten(RunId),
+}
+
+/// What a log leaves standing.
+#[derive(Default)]
+struct Standing {
+    open: Vec<Intent>,
+    suspicions: Vec<Suspicion>,
+}
+
+impl Standing {
+    fn apply(&mut self, fact: Line) {
+        match fact {
+            Line::Open(intent) => {
+                self.open.retain(|old| old.run != intent.run);
+                self.open.push(intent);
+            }
+            Line::Closed(run) => self.open.retain(|intent| intent.run != run),
+            Line::Suspect(new) => match self.suspicions.iter_mut().find(|old| old.run == new.run) {
+                Some(old) => *old = new,
+                None => self.suspicions.push(new),
+            },
+            Line::Forgotten(run) => self.suspicions.retain(|old| old.run != run),
+        }
+    }
+
+    fn lines(&self) -> Result<Vec<u8>, BoxError> {
+        let mut lines = Vec::new();
+        for intent in &self.open {
+            lines.extend(encode(&Line::Open(intent.clone()))?);
+        }
+        for suspicion in &self.suspicions {
+            lines.extend(encode(&Line::Suspect(suspicion.clone()))?);
+        }
+        Ok(lines)
+    }
 }
 
 /// Where the lines are kept. `append` returns once they are durable.
@@ -42,48 +85,63 @@ pub trait JournalLog: Send + Sync + 'static {
     fn replace(&self, lines: &[u8]) -> Result<(), BoxError>;
 }
 
-/// The open intents, and the log behind them.
+/// The open intents and the suspicions, and the log behind them.
 pub struct Journal {
     log: Box<dyn JournalLog>,
-    /// Invariant: exactly the intents that the log, read from the start, leaves open.
-    open: Mutex<Vec<Intent>>,
+    /// Invariant: exactly what the log, read from the start, leaves standing.
+    standing: Mutex<Standing>,
 }
 
 impl Journal {
-    /// Reads the log, drops what is closed, and keeps what is open.
+    /// Reads the log, drops what is closed, and keeps what stands.
     pub fn load(log: Box<dyn JournalLog>) -> Result<Self, BoxError> {
         let bytes = log.load()?;
-        let open = replay(&bytes)?;
-        let mut compact = Vec::new();
-        for intent in &open {
-            compact.extend(encode(&Line::Open(intent.clone()))?);
-        }
+        let standing = replay(&bytes)?;
+        let compact = standing.lines()?;
         if compact != bytes {
             log.replace(&compact)?;
         }
-        Ok(Self { log, open: Mutex::new(open) })
+        Ok(Self { log, standing: Mutex::new(standing) })
     }
 
-    /// Writes the intent down; when this returns, a crash cannot make us forget it.
+    /// Writes the intent down, in the place of what its run had written before; when this
+    /// returns, a crash cannot make us forget it.
     pub fn open(&self, intent: Intent) -> Result<(), BoxError> {
-        let mut open = lock(&self.open);
-        self.log.append(&encode(&Line::Open(intent.clone()))?)?;
-        open.push(intent);
-        Ok(())
+        self.append(Line::Open(intent))
     }
 
     /// There is nothing left to undo for this run.
     pub fn close(&self, run: RunId) -> Result<(), BoxError> {
-        let mut open = lock(&self.open);
-        self.log.append(&encode(&Line::Closed(run))?)?;
-        open.retain(|intent| intent.run != run);
-        Ok(())
+        self.append(Line::Closed(run))
     }
 
     /// What is not closed yet.
     #[must_use]
     pub fn pending(&self) -> Vec<Intent> {
-        lock(&self.open).clone()
+        lock(&self.standing).open.clone()
+    }
+
+    /// Writes a suspicion down, in the place of the one that the same run wrote before.
+    pub fn suspect(&self, suspicion: Suspicion) -> Result<(), BoxError> {
+        self.append(Line::Suspect(suspicion))
+    }
+
+    /// What this run found concerns nobody any more.
+    pub fn forget_suspicion(&self, run: RunId) -> Result<(), BoxError> {
+        self.append(Line::Forgotten(run))
+    }
+
+    /// Suspicions that are not forgotten, oldest first.
+    #[must_use]
+    pub fn suspicions(&self) -> Vec<Suspicion> {
+        lock(&self.standing).suspicions.clone()
+    }
+
+    fn append(&self, fact: Line) -> Result<(), BoxError> {
+        let mut standing = lock(&self.standing);
+        self.log.append(&encode(&fact)?)?;
+        standing.apply(fact);
+        Ok(())
     }
 }
 
@@ -93,19 +151,16 @@ fn encode(line: &Line) -> Result<Vec<u8>, BoxError> {
     Ok(bytes)
 }
 
-fn replay(bytes: &[u8]) -> Result<Vec<Intent>, BoxError> {
-    let mut open: Vec<Intent> = Vec::new();
+fn replay(bytes: &[u8]) -> Result<Standing, BoxError> {
+    let mut standing = Standing::default();
     let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |last| last + 1);
     for (number, line) in bytes[..whole].split_inclusive(|&byte| byte == b'\n').enumerate() {
         let fact = serde_json::from_slice(line).map_err(|source| {
             format!("line {} of the journal is damaged ({source})", number + 1)
         })?;
-        match fact {
-            Line::Open(intent) => open.push(intent),
-            Line::Closed(run) => open.retain(|intent| intent.run != run),
-        }
+        standing.apply(fact);
     }
-    Ok(open)
+    Ok(standing)
 }
 
 #[cfg(test)]
@@ -142,6 +197,7 @@ mod tests {
             vm,
             reference: "vm-1".into(),
             snapshot: format!("holdfast-{run}"),
+            migration_blocked: true,
             opened: WallTime(1_800_000_000),
         }
     }

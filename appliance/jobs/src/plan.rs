@@ -23,10 +23,15 @@ pub enum Decision {
 }
 
 /// Full or incremental. Incremental only when nothing at all speaks against it
-/// (the rules of change tracking: same disk, same size, same epoch).
+/// (the rules of change tracking: same disk, same size, same epoch). `forced`: why it must be a
+/// full one whatever they say.
 #[must_use]
-pub fn decide(previous: Option<&PreviousPoint>, disk: &DiskIdentity, full: bool) -> Decision {
-    match parent_of(previous, disk, full) {
+pub fn decide(
+    previous: Option<&PreviousPoint>,
+    disk: &DiskIdentity,
+    forced: Option<&str>,
+) -> Decision {
+    match forced.map_or_else(|| parent_of(previous, disk), Err) {
         Ok((since, parent)) => Decision::Incremental { since, parent },
         Err(reason) => Decision::Full { reason: reason.into() },
     }
@@ -34,14 +39,7 @@ pub fn decide(previous: Option<&PreviousPoint>, disk: &DiskIdentity, full: bool)
 
 type Parent = (ChangeId, (RecoveryPointId, usize));
 
-fn parent_of(
-    previous: Option<&PreviousPoint>,
-    disk: &DiskIdentity,
-    full: bool,
-) -> Result<Parent, &'static str> {
-    if full {
-        return Err("asked for");
-    }
+fn parent_of<'a>(previous: Option<&PreviousPoint>, disk: &DiskIdentity) -> Result<Parent, &'a str> {
     let point = previous.ok_or("first backup of this VM")?;
     let (index, before) = point
         .disks
@@ -168,11 +166,11 @@ mod tests {
     }
 
     fn point(disk: DiskIdentity) -> PreviousPoint {
-        PreviousPoint { id: RecoveryPointId([7; 16]), disks: vec![disk] }
+        PreviousPoint { id: RecoveryPointId([7; 16]), disks: vec![disk], cross_check: None }
     }
 
-    fn reason(previous: Option<&PreviousPoint>, full: bool) -> Option<String> {
-        match decide(previous, &disk(), full) {
+    fn reason(previous: Option<&PreviousPoint>, forced: Option<&str>) -> Option<String> {
+        match decide(previous, &disk(), forced) {
             Decision::Full { reason } => Some(reason),
             Decision::Incremental { .. } => None,
         }
@@ -180,9 +178,9 @@ mod tests {
 
     #[test]
     fn incremental_only_when_nothing_speaks_against_it() {
-        assert_eq!(reason(Some(&point(disk())), false), None);
-        assert!(reason(None, false).unwrap().contains("first backup"));
-        assert!(reason(Some(&point(disk())), true).unwrap().contains("asked"));
+        assert_eq!(reason(Some(&point(disk())), None), None);
+        assert!(reason(None, None).unwrap().contains("first backup"));
+        assert!(reason(Some(&point(disk())), Some("asked for")).unwrap().contains("asked"));
         type Change = (fn(&mut DiskIdentity), &'static str);
         let changed: [Change; 6] = [
             (|d| d.capacity += 512, "resized"),
@@ -195,7 +193,7 @@ mod tests {
         for (change, expected) in changed {
             let mut before = disk();
             change(&mut before);
-            assert!(reason(Some(&point(before)), false).unwrap().contains(expected));
+            assert!(reason(Some(&point(before)), None).unwrap().contains(expected));
         }
     }
 

@@ -1,5 +1,7 @@
 //! What a job needs from the outside, as traits: the drivers of L2 stand behind them.
 
+use crate::crosscheck::Rotation;
+use api::Portrait;
 use block::ReadAt;
 use model::{
     ChangeId, ChangedArea, Consistency, DiskIdentity, DiskRange, ErrorKind, NaaName, ReadMode,
@@ -38,6 +40,10 @@ pub struct VmView {
     pub template: bool,
     /// The guest was shut down; false when it runs, is suspended, or nobody knows.
     pub powered_off: bool,
+    /// Its place in a fault-tolerant pair; `None`: it is in none.
+    pub fault_tolerance: Option<FaultTolerance>,
+    /// VMware Tools run: the guest can be brought to rest.
+    pub tools_running: bool,
     /// Change tracking can be switched on.
     pub cbt_supported: bool,
     /// Change tracking is on.
@@ -52,6 +58,17 @@ pub struct VmView {
     pub disks: Vec<DiskView>,
     /// What the hypervisor could not say about it; such a VM is not backed up as if it were whole.
     pub problems: Vec<String>,
+}
+
+/// A VM's place in a fault-tolerant pair.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FaultTolerance {
+    /// The one that runs; the others follow it.
+    pub primary: bool,
+    /// A secondary whose primary is gone.
+    pub orphaned: bool,
+    /// As the hypervisor calls it.
+    pub state: String,
 }
 
 /// A virtual disk as the hypervisor describes it.
@@ -74,6 +91,10 @@ pub struct DatastoreView {
     pub name: String,
     /// Type, such as `VMFS` or `NFS`.
     pub kind: String,
+    /// Bytes; 0 when unknown.
+    pub capacity: u64,
+    /// Bytes that are free.
+    pub free: u64,
     /// What is known of its VMFS volume; `None`: no SAN path.
     pub vmfs: Option<VmfsView>,
 }
@@ -96,6 +117,15 @@ pub struct LunView {
     pub capacity: Option<u64>,
 }
 
+/// What it takes to build a VM anew, beside its disks and files.
+#[derive(Clone, Debug, Default)]
+pub struct VmPortrait {
+    /// The VM in its inventory, and what could not be read of that.
+    pub portrait: Portrait,
+    /// Its whole configuration at the snapshot, as the hypervisor writes it.
+    pub configuration: String,
+}
+
 /// From when on changes are wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Since {
@@ -114,10 +144,21 @@ pub enum Changes {
     Unusable(String),
 }
 
+/// What became of a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Created {
+    /// It is there, under this handle.
+    Snapshot(String),
+    /// The guest could not be brought to rest, so it is not; the reason is for people.
+    NotQuiesced(String),
+}
+
 /// vCenter or a host.
 pub trait Hypervisor: Send + Sync + 'static {
     /// The VM with this instance UUID.
     fn vm(&self, uuid: &VmUuid) -> impl Future<Output = Result<VmView, PortError>> + Send;
+    /// The same VM as it is now, by its handle; an error when another has that handle now.
+    fn again(&self, vm: &VmView) -> impl Future<Output = Result<VmView, PortError>> + Send;
     /// True when the hypervisor says that it has no VM with this handle any more. A VM that it
     /// merely cannot describe now is not gone.
     fn is_gone(&self, reference: &str) -> impl Future<Output = Result<bool, PortError>> + Send;
@@ -127,13 +168,27 @@ pub trait Hypervisor: Send + Sync + 'static {
     fn datastores(&self) -> impl Future<Output = Result<Vec<DatastoreView>, PortError>> + Send;
     /// Switches change tracking on; it counts from the next snapshot on.
     fn enable_cbt(&self, vm: &VmView) -> impl Future<Output = Result<(), PortError>> + Send;
-    /// Creates a snapshot without memory; returns its handle.
+    /// Holds off migration of the VM's disks, under a name of ours. `false`: there is no such
+    /// thing here, and nothing was done.
+    fn block_migration(
+        &self,
+        vm: &VmView,
+        source: &str,
+    ) -> impl Future<Output = Result<bool, PortError>> + Send;
+    /// Ends a block under this name; without one nothing happens.
+    fn allow_migration(
+        &self,
+        vm: &VmView,
+        source: &str,
+    ) -> impl Future<Output = Result<(), PortError>> + Send;
+    /// Creates a snapshot without memory, with the guest brought to rest if `quiesce`.
     fn create_snapshot(
         &self,
         vm: &VmView,
         name: &str,
         description: &str,
-    ) -> impl Future<Output = Result<String, PortError>> + Send;
+        quiesce: bool,
+    ) -> impl Future<Output = Result<Created, PortError>> + Send;
     /// Handles of the VM's snapshots with exactly this name.
     fn find_snapshots(
         &self,
@@ -146,6 +201,12 @@ pub trait Hypervisor: Send + Sync + 'static {
         vm: &VmView,
         snapshot: &str,
     ) -> impl Future<Output = Result<Vec<DiskView>, PortError>> + Send;
+    /// What the VM is beside its disks: the configuration at the snapshot, the rest as of now.
+    fn portrait(
+        &self,
+        vm: &VmView,
+        snapshot: &str,
+    ) -> impl Future<Output = Result<VmPortrait, PortError>> + Send;
     /// Changed areas of one disk at the snapshot.
     fn changes(
         &self,
@@ -217,6 +278,8 @@ pub struct PreviousPoint {
     pub id: RecoveryPointId,
     /// Its disks, in the point's own order.
     pub disks: Vec<DiskIdentity>,
+    /// Where the cross-check of its chain stands; `None`: it begins anew.
+    pub cross_check: Option<Rotation>,
 }
 
 /// A new point.
@@ -270,6 +333,9 @@ pub trait Store: Clone + Send + Sync + 'static {
     fn chunk_size(&self) -> u64;
     /// The newest committed point of this VM.
     fn latest(&self, vm: &VmIdentity) -> Result<Option<PreviousPoint>, PortError>;
+    /// The newest points of this VM as far back as the newest that was read in full, which is
+    /// not among them. What cannot be read to tell is.
+    fn since_full(&self, vm: &VmIdentity) -> Result<Vec<RecoveryPointId>, PortError>;
     /// Begins a point.
     fn begin(&self, draft: PointDraft) -> Result<Self::Point, PortError>;
 }
@@ -292,6 +358,8 @@ pub trait DiskSink: Send + 'static {
     fn put(&self, cell: u64, bytes: Vec<u8>) -> Result<(), PortError>;
     /// The cell is zeros now.
     fn zero(&self, cell: u64) -> Result<(), PortError>;
+    /// Whether the parent has the cell with these bytes; `None`: zeros. Nothing is stored.
+    fn is_as_parent(&self, cell: u64, bytes: Option<&[u8]>) -> Result<bool, PortError>;
     /// Waits for all cells.
     fn finish(self) -> Result<DiskCounts, PortError>;
 }

@@ -2,7 +2,7 @@
 
 use crate::error::RunError;
 use crate::locate::DatastorePath;
-use crate::ports::{DatastoreView, DiskView, VmView};
+use crate::ports::{DatastoreView, DiskView, FaultTolerance, VmView};
 use crate::record::NotContained;
 
 /// Refuses a VM in whose state no run may begin.
@@ -16,6 +16,9 @@ pub(crate) fn preflight(vm: &VmView) -> Result<(), RunError> {
     if vm.template {
         return refuse("it is a template; templates have no change tracking and no snapshots");
     }
+    if let Some(reason) = vm.fault_tolerance.as_ref().and_then(unfit) {
+        return refuse(&reason);
+    }
     if vm.consolidation_needed {
         return refuse("its disks need consolidation; consolidate them in vCenter first");
     }
@@ -24,6 +27,48 @@ pub(crate) fn preflight(vm: &VmView) -> Result<(), RunError> {
             "change tracking is off and the VM has snapshots: switching it on now would make \
              incrementals silently incomplete; remove the snapshots first",
         );
+    }
+    Ok(())
+}
+
+/// Why a VM of a fault-tolerant pair cannot be backed up now. A primary with its secondary can,
+/// by a snapshot without memory.
+fn unfit(pair: &FaultTolerance) -> Option<String> {
+    let FaultTolerance { primary, orphaned, state } = pair;
+    if *orphaned {
+        return Some(
+            "it is a fault-tolerant secondary whose primary is gone; repair the pair".into(),
+        );
+    }
+    if !primary {
+        return Some("it is the secondary of a fault-tolerant pair; back up the primary".into());
+    }
+    matches!(state.as_str(), "needSecondary" | "starting").then(|| {
+        format!("its fault tolerance is in the state '{state}'; wait until the pair is whole")
+    })
+}
+
+/// Refuses when a datastore of the VM has less free than its share: what the guest writes while
+/// the snapshot exists needs room there, and all VMs stop on a datastore that is full.
+pub(crate) fn room(
+    vm: &VmView,
+    views: &[DatastoreView],
+    min_free_percent: u8,
+) -> Result<(), RunError> {
+    let paths = vm.disks.iter().filter(|disk| disk.not_covered.is_none());
+    for path in paths.map(|disk| &disk.identity.path).chain([&vm.vmx_path]) {
+        let view = find_datastore(views, &parse_path(path)?.datastore, path)?;
+        let share = u128::from(view.capacity) * u128::from(min_free_percent) / 100;
+        if u128::from(view.free) < share {
+            let (free, wanted) = (view.free >> 20, share >> 20);
+            let reason = format!(
+                "datastore '{}' has {free} MiB free, and {min_free_percent} % of it ({wanted} MiB) \
+                 are wanted for what the guest writes during a backup; make room there, or lower \
+                 backup.min_free_percent",
+                view.name
+            );
+            return Err(RunError::Preflight { vm: vm.identity.name.clone(), reason });
+        }
     }
     Ok(())
 }
@@ -118,6 +163,8 @@ mod tests {
             },
             template: false,
             powered_off: false,
+            fault_tolerance: None,
+            tools_running: true,
             cbt_supported: true,
             cbt_enabled: true,
             consolidation_needed: false,
@@ -158,10 +205,39 @@ mod tests {
         assert!(cbt_over_snapshots.contains("silently incomplete"), "{cbt_over_snapshots}");
     }
 
+    fn datastore(kind: &str, capacity: u64, free: u64) -> DatastoreView {
+        DatastoreView { name: "san01".into(), kind: kind.into(), capacity, free, vmfs: None }
+    }
+
+    #[test]
+    fn a_datastore_without_room_for_the_delta_is_named() {
+        let mut vm = vm(vec![disk(2000, None)]);
+        vm.vmx_path = "[san01] web01/web01.vmx".into();
+        let try_with = |capacity, free| room(&vm, &[datastore("VMFS", capacity, free)], 10);
+        assert!(try_with(1000 << 20, 100 << 20).is_ok());
+        assert!(try_with(0, 0).is_ok(), "unknown is not full");
+        assert!(try_with(u64::MAX, u64::MAX / 10).is_ok());
+        let refused = try_with(1000 << 20, (100 << 20) - 1).unwrap_err().to_string();
+        assert!(refused.contains("san01") && refused.contains("99 MiB free"), "{refused}");
+    }
+
+    #[test]
+    fn of_a_fault_tolerant_pair_the_whole_primary_alone_is_backed_up() {
+        let judge = |primary, orphaned, state: &str| {
+            let mut vm = vm(vec![disk(2000, None)]);
+            let state = state.into();
+            vm.fault_tolerance = Some(FaultTolerance { primary, orphaned, state });
+            preflight(&vm).map_err(|error| error.to_string())
+        };
+        assert!(judge(true, false, "running").is_ok());
+        assert!(judge(true, false, "needSecondary").unwrap_err().contains("needSecondary"));
+        assert!(judge(false, false, "running").unwrap_err().contains("back up the primary"));
+        assert!(judge(false, true, "running").unwrap_err().contains("repair"));
+    }
+
     #[test]
     fn two_datastores_of_one_name_are_no_datastore() {
-        let view =
-            |kind: &str| DatastoreView { name: "san01".into(), kind: kind.into(), vmfs: None };
+        let view = |kind: &str| datastore(kind, 0, 0);
         assert!(find_datastore(&[view("VMFS")], "san01", "x").is_ok());
         let twice = find_datastore(&[view("VMFS"), view("NFS")], "san01", "x").unwrap_err();
         assert!(twice.to_string().contains("several"), "{twice}");

@@ -10,6 +10,7 @@ use crate::error::RunError;
 use crate::locate::blocking;
 use crate::ports::{DiskSink, PortError, SourceLun};
 use crate::progress::Progress;
+use crate::window::PlannedWindow;
 use block::{CellRead, Source};
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -23,35 +24,57 @@ const READY: usize = 8;
 /// A cell as it goes to the store; `None`: zeros.
 type Cell = (u64, Option<Vec<u8>>);
 
-/// Reads all `cells` and puts them into `sink`. Gives the sink back for the next window.
+/// Where the cells go, and what became of them so far.
+pub(crate) struct Target<D> {
+    /// The disk that is written.
+    pub(crate) sink: D,
+    /// Cells that were only compared, and are not as the parent has them.
+    pub(crate) differing: Vec<u64>,
+}
+
+/// Reads all cells of the window and puts them into the target, or compares those that are not to
+/// be stored. Gives the target back for the next window.
 pub(crate) async fn transfer<D: DiskSink>(
     luns: Arc<[Arc<dyn SourceLun>]>,
-    cells: Vec<CellRead>,
-    sink: D,
+    window: PlannedWindow,
+    target: Target<D>,
     progress: Arc<Progress>,
-) -> Result<D, RunError> {
+) -> Result<Target<D>, RunError> {
     let (ready, taken) = mpsc::channel(READY);
-    let putter = tokio::spawn(blocking("the writer", move || put_all(taken, sink)));
-    let read = read_all(luns, cells, &ready, &progress).await;
+    let PlannedWindow { plan, compared } = window;
+    let putter = tokio::spawn(blocking("the writer", move || put_all(taken, &compared, target)));
+    let read = read_all(luns, plan.into_cells(), &ready, &progress).await;
     drop(ready);
     // The putter's error comes first: a store that is full closes the channel, and the reader
     // then only knows that nobody listens.
     let put = putter
         .await
         .map_err(|source| RunError::Thread { what: "the writer", source: source.into() })??;
-    let sink = put?;
+    let target = put?;
     read?;
-    Ok(sink)
+    Ok(target)
 }
 
-fn put_all<D: DiskSink>(mut cells: mpsc::Receiver<Cell>, sink: D) -> Result<D, PortError> {
+/// `compared` ascends.
+fn put_all<D: DiskSink>(
+    mut cells: mpsc::Receiver<Cell>,
+    compared: &[u64],
+    mut target: Target<D>,
+) -> Result<Target<D>, PortError> {
+    let Target { sink, differing } = &mut target;
     while let Some((cell, bytes)) = cells.blocking_recv() {
+        if compared.binary_search(&cell).is_ok() {
+            if !sink.is_as_parent(cell, bytes.as_deref())? {
+                differing.push(cell);
+            }
+            continue;
+        }
         match bytes {
             Some(bytes) => sink.put(cell, bytes)?,
             None => sink.zero(cell)?,
         }
     }
-    Ok(sink)
+    Ok(target)
 }
 
 async fn read_all(

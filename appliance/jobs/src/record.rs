@@ -3,6 +3,7 @@
 
 use crate::backup::DiskReport;
 use crate::compare::Compared;
+use crate::crosscheck::Rotation;
 pub use api::NotContained;
 use api::{DiskStats, text};
 use model::{ReadMode, RecoveryPointId, Transport};
@@ -14,6 +15,9 @@ pub struct RunRecord {
     /// The point whose unchanged cells this one shares.
     #[serde(default, with = "text::display_option")]
     pub previous: Option<RecoveryPointId>,
+    /// Where the cross-check of its chain stood with it; `None`: nothing was compared.
+    #[serde(default)]
+    pub cross_check: Option<Rotation>,
     /// The disks.
     pub disks: Vec<DiskRecord>,
     /// Disks of the VM that the point does not hold.
@@ -46,9 +50,11 @@ impl RunRecord {
     pub fn of(
         disks: &[DiskReport],
         previous: Option<RecoveryPointId>,
-        not_contained: Vec<NotContained>,
+        cross_check: Option<Rotation>,
+        not_contained: &[NotContained],
     ) -> Self {
-        Self { previous, disks: disks.iter().map(DiskRecord::of).collect(), not_contained }
+        let disks = disks.iter().map(DiskRecord::of).collect();
+        Self { previous, cross_check, disks, not_contained: not_contained.to_vec() }
     }
 
     /// From the file's bytes; unknown fields are ignored.
@@ -63,6 +69,7 @@ impl DiskRecord {
             read_bytes: disk.bytes_read,
             changed_areas: disk.changed_areas,
             changed_bytes: disk.changed_bytes,
+            compared_bytes: disk.bytes_compared,
             cells: disk.counts.cells,
             stored_bytes: disk.counts.bytes_stored,
         };

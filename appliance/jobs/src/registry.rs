@@ -2,7 +2,7 @@
 //!
 //! Kept in memory and bounded; what must survive a restart is in the journal and the ledger.
 
-use crate::backup::BackupReport;
+use crate::backup::{BackupReport, Settings};
 use crate::error::RunError;
 use crate::progress::{Progress, ProgressView, StepState, lock};
 use api::{BackupResult, Problem, Run, RunKind, RunResult, RunState, RunStep, VerifyResult, VmRef};
@@ -29,8 +29,8 @@ pub struct Entry {
     pub vm: VmRef,
     /// For a verify run: on which point.
     pub point: Option<RecoveryPointId>,
-    /// For a backup run: read in full.
-    pub full: bool,
+    /// For a backup run: what it was told.
+    pub settings: Settings,
     /// What it tells while it runs.
     pub progress: Arc<Progress>,
     created: Timestamp,
@@ -70,13 +70,13 @@ impl Registry {
         kind: RunKind,
         vm: VmRef,
         point: Option<RecoveryPointId>,
-        full: bool,
+        settings: Settings,
     ) -> Result<Arc<Entry>, QueueFull> {
         let mut runs = lock(&self.runs);
         if runs.iter().filter(|run| run.state() == RunState::Queued).count() >= QUEUED_MAX {
             return Err(QueueFull);
         }
-        let entry = Arc::new(Entry::new(id, kind, vm, point, full));
+        let entry = Arc::new(Entry::new(id, kind, vm, point, settings));
         runs.push_back(Arc::clone(&entry));
         let ended = runs.iter().filter(|run| run.state().is_final()).count();
         if ended > ENDED_MAX
@@ -114,7 +114,7 @@ impl Entry {
         kind: RunKind,
         vm: VmRef,
         point: Option<RecoveryPointId>,
-        full: bool,
+        settings: Settings,
     ) -> Self {
         let fate = Fate {
             state: RunState::Queued,
@@ -128,7 +128,7 @@ impl Entry {
             kind,
             vm,
             point,
-            full,
+            settings,
             progress: Arc::default(),
             created: Timestamp::now(),
             fate: Mutex::new(fate),
@@ -245,6 +245,7 @@ impl Entry {
             network_read_bytes: 0,
             changed_areas: sum(|disk| disk.changed_areas),
             changed_bytes: sum(|disk| disk.changed_bytes),
+            compared_bytes: sum(|disk| disk.bytes_compared),
             cells: sum(|disk| disk.counts.cells),
             stored_bytes: stored,
             dedup_ratio: ratio(sum(|disk| disk.counts.bytes_in), new),
@@ -313,9 +314,10 @@ mod tests {
     fn ended_runs_are_forgotten_oldest_first_and_queued_ones_never() {
         let registry = Registry::default();
         let id = |n: usize| RunId((n as u128).to_be_bytes());
-        registry.add(id(0), RunKind::Backup, vm(), None, false).unwrap();
+        registry.add(id(0), RunKind::Backup, vm(), None, Settings::default()).unwrap();
         for n in 1..=ENDED_MAX + 5 {
-            let entry = registry.add(id(n), RunKind::Backup, vm(), None, false).unwrap();
+            let entry =
+                registry.add(id(n), RunKind::Backup, vm(), None, Settings::default()).unwrap();
             entry.begin();
             entry.end_backup(Err(RunError::Cancelled));
         }
@@ -329,7 +331,9 @@ mod tests {
     fn damage_makes_a_verify_run_fail_and_a_warning_shows() {
         let registry = Registry::default();
         let end = |n: u8, damage_total, warn| {
-            let entry = registry.add(RunId([n; 16]), RunKind::Verify, vm(), None, false).unwrap();
+            let entry = registry
+                .add(RunId([n; 16]), RunKind::Verify, vm(), None, Settings::default())
+                .unwrap();
             entry.begin();
             if warn {
                 entry.progress.warn("look");

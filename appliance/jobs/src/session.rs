@@ -3,19 +3,22 @@
 
 use crate::backup::{Backup, DiskReport, Settings};
 use crate::compare::{self, Compared};
+use crate::crosscheck::Rotation;
 use crate::error::RunError;
-use crate::locate::{DatastorePath, FlatDisk, Located, blocking, small_file};
+use crate::locate::{DatastorePath, FlatDisk, Located, SMALL_FILE_MAX, blocking, small_file};
 use crate::plan::{self, Decision};
 use crate::ports::{
     Changes, DiskCounts, DiskDraft, DiskSink, DiskView, Fabric, Hypervisor, Network, PointSink,
-    PortError, PreviousPoint, Since, Store, VmView,
+    PortError, PreviousPoint, Since, Store, VmPortrait, VmView,
 };
 use crate::preflight::parse_path;
 use crate::progress::Progress;
-use crate::read::transfer;
+use crate::read::{Target, transfer};
+use crate::reading::Reading;
 use crate::record::{NotContained, RunRecord};
-use crate::settle::{Wanted, demanded, open_settled};
+use crate::settle::{Wanted, open_settled};
 use crate::window::{Window, plan_window};
+use api::Portrait;
 use block::Grid;
 use model::{DiskIdentity, DiskRange, ReadMode, RecoveryPointId, Transport};
 use std::collections::BTreeMap;
@@ -31,16 +34,46 @@ pub(crate) struct Session<'a, H, F, S> {
     pub(crate) disks: &'a [DiskView],
     pub(crate) settings: Settings,
     pub(crate) progress: &'a Arc<Progress>,
+    /// Why all is read in full, whatever change tracking says.
+    pub(crate) forced: Option<String>,
+    /// What incrementals compare with the previous point; `None`: nothing.
+    pub(crate) rotation: Option<Rotation>,
 }
 
 /// What a disk's areas are, after all questions were asked.
 struct Areas {
     mode: ReadMode,
     parent: Option<(RecoveryPointId, usize)>,
-    /// `None`: everything that the block map backs.
-    changed: Option<Vec<DiskRange>>,
-    /// What the hypervisor calls allocated; `None` when it does not say.
-    allocated: Option<Vec<DiskRange>>,
+    reading: Reading,
+    /// What the hypervisor calls allocated; empty when it does not say.
+    allocated: Vec<DiskRange>,
+}
+
+/// What became of a disk.
+pub(crate) enum Outcome<P> {
+    /// It is in the point.
+    Kept(Box<DiskReport>, P),
+    /// Change tracking kept a change back; the point is abandoned.
+    Missed(Missed),
+}
+
+/// What a cross-check found.
+pub(crate) struct Missed {
+    /// Path of the disk.
+    pub(crate) disk: String,
+    /// The first area that differs from the previous point.
+    pub(crate) area: DiskRange,
+    /// How many of those compared so far differ.
+    pub(crate) count: usize,
+}
+
+/// What was read of a disk.
+struct Figures {
+    counts: DiskCounts,
+    /// From the LUN, comparisons included.
+    bytes_read: u64,
+    /// Of these, for comparisons.
+    bytes_compared: u64,
 }
 
 impl<H: Hypervisor, F: Fabric, S: Store> Session<'_, H, F, S> {
@@ -55,15 +88,21 @@ impl<H: Hypervisor, F: Fabric, S: Store> Session<'_, H, F, S> {
         disk: &DiskView,
         previous: Option<&PreviousPoint>,
         mut point: S::Point,
-    ) -> Result<(DiskReport, S::Point), RunError> {
+    ) -> Result<Outcome<S::Point>, RunError> {
         self.progress.step(format!("areas of {}", disk.label));
         let path = parse_path(&disk.identity.path)?;
         let located = &self.volumes[&path.datastore];
         let areas = self.areas(&disk.identity, previous).await?;
         let grid = self.grid(disk.identity.capacity);
-        let demanded = demanded(grid, areas.allocated.as_deref(), areas.changed.as_deref());
-        let (identity, parents) = (disk.identity.clone(), disk.parents.clone());
-        let wanted = Wanted { identity, parents, path: path.clone(), grid, demanded };
+        let reading = Arc::new(areas.reading);
+        let wanted = Wanted {
+            identity: disk.identity.clone(),
+            parents: disk.parents.clone(),
+            path: path.clone(),
+            grid,
+            reading: Arc::clone(&reading),
+            allocated: areas.allocated,
+        };
         let flat = open_settled(&located.volume, wanted, self.settings.map_pause).await?;
 
         self.progress.step(format!("compare {}", disk.label));
@@ -80,21 +119,28 @@ impl<H: Hypervisor, F: Fabric, S: Store> Session<'_, H, F, S> {
             parent: areas.parent,
         };
         let sink = point.disk(draft)?;
-        let (counts, bytes_read) = self.read(located, &flat, &areas, sink).await?;
-        blocking("the parser", move || flat.recheck()).await??;
-        self.progress.add_stored(counts.bytes_stored);
-        let changed = areas.changed.unwrap_or_default();
+        let figures = match self.read(located, &flat, &reading, sink).await? {
+            Ok(figures) => figures,
+            Err((count, area)) => {
+                self.still_the_same().await?;
+                let disk = disk.identity.path.clone();
+                return Ok(Outcome::Missed(Missed { disk, area, count }));
+            }
+        };
+        self.progress.add_stored(figures.counts.bytes_stored);
+        let changed = reading.changed.as_deref().unwrap_or_default();
         let report = DiskReport {
             identity: disk.identity.clone(),
             label: disk.label.clone(),
             mode: areas.mode,
             changed_areas: changed.len() as u64,
             changed_bytes: changed.iter().map(|area| area.length).sum(),
-            bytes_read,
-            counts,
+            bytes_read: figures.bytes_read,
+            bytes_compared: figures.bytes_compared,
+            counts: figures.counts,
             compared,
         };
-        Ok((report, point))
+        Ok(Outcome::Kept(Box::new(report), point))
     }
 
     /// The descriptor's name in the point: its own, unless another disk's is called the same.
@@ -116,38 +162,42 @@ impl<H: Hypervisor, F: Fabric, S: Store> Session<'_, H, F, S> {
         previous: Option<&PreviousPoint>,
     ) -> Result<Areas, RunError> {
         let allocated = match self.changes(disk, &Since::Allocated).await? {
-            Changes::Areas(list) => Some(list),
+            Changes::Areas(list) => list,
             Changes::Unusable(reason) => {
                 let text = format!("{}: no allocation from the hypervisor ({reason})", disk.path);
                 self.progress.warn(format!("{text}; the block map could not be cross-checked"));
-                None
+                Vec::new()
             }
         };
-        let full = |reason: String| {
-            let mode = ReadMode::Full { reason };
-            Areas { mode, parent: None, changed: None, allocated: allocated.clone() }
-        };
-        let areas = match plan::decide(previous, disk, self.settings.full) {
-            Decision::Full { reason } => full(reason),
-            Decision::Incremental { since, parent } => {
-                match self.changes(disk, &Since::Change(since)).await? {
-                    Changes::Unusable(reason) => full(format!("no changed areas: {reason}")),
-                    Changes::Areas(list) => Areas {
-                        mode: ReadMode::Incremental,
-                        parent: Some(parent),
-                        changed: Some(list),
-                        allocated: allocated.clone(),
-                    },
-                }
-            }
-        };
-        if let ReadMode::Full { reason } = &areas.mode {
+        let (mode, parent, reading) = self.reading(disk, previous).await?;
+        if let ReadMode::Full { reason } = &mode {
             self.progress.detail(format!("full: {reason}"));
             if previous.is_some() && !self.settings.full {
                 self.progress.warn(format!("{}: read in full: {reason}", disk.path));
             }
         }
-        Ok(areas)
+        Ok(Areas { mode, parent, reading, allocated })
+    }
+
+    async fn reading(
+        &self,
+        disk: &DiskIdentity,
+        previous: Option<&PreviousPoint>,
+    ) -> Result<(ReadMode, Option<(RecoveryPointId, usize)>, Reading), RunError> {
+        let full = |reason: String| (ReadMode::Full { reason }, None, Reading::default());
+        Ok(match plan::decide(previous, disk, self.forced.as_deref()) {
+            Decision::Full { reason } => full(reason),
+            Decision::Incremental { since, parent } => {
+                match self.changes(disk, &Since::Change(since)).await? {
+                    Changes::Unusable(reason) => full(format!("no changed areas: {reason}")),
+                    Changes::Areas(list) => {
+                        let sample = self.rotation.map(|rotation| rotation.sample(&disk.uuid));
+                        let reading = Reading { changed: Some(list), sample };
+                        (ReadMode::Incremental, Some(parent), reading)
+                    }
+                }
+            }
+        })
     }
 
     async fn changes(&self, disk: &DiskIdentity, since: &Since) -> Result<Changes, PortError> {
@@ -199,41 +249,51 @@ impl<H: Hypervisor, F: Fabric, S: Store> Session<'_, H, F, S> {
         }
     }
 
-    /// Reads window by window.
+    /// Reads window by window; afterwards the map must still be what it was. The inner error: so
+    /// many cells differ that must be as in the parent, this one first; nothing more was read.
     async fn read(
         &self,
         located: &Located,
         flat: &Arc<FlatDisk>,
-        areas: &Areas,
-        mut sink: <S::Point as PointSink>::Disk,
-    ) -> Result<(DiskCounts, u64), RunError> {
+        reading: &Reading,
+        sink: <S::Point as PointSink>::Disk,
+    ) -> Result<Result<Figures, (usize, DiskRange)>, RunError> {
         let grid = self.grid(flat.capacity());
         let window_cells = flat.window_cells(grid);
-        let mut bytes_read = 0;
+        let mut target = Target { sink, differing: Vec::new() };
+        let (mut bytes_read, mut bytes_compared) = (0, 0);
         let mut first = 0;
-        while first < grid.cells() {
-            let window = Window {
-                grid,
-                cells: (first, grid.cells().min(first + window_cells)),
-                changed: areas.changed.as_deref(),
-            };
-            let plan = plan_window(&window, flat).await?;
-            bytes_read += plan.lun_bytes();
-            self.progress.add_total(plan.cells().iter().map(|cell| cell.length).sum());
+        while first < grid.cells() && target.differing.is_empty() {
+            let cells = (first, grid.cells().min(first + window_cells));
+            let window = plan_window(&Window { grid, cells, reading }, flat).await?;
+            bytes_read += window.plan.lun_bytes();
+            bytes_compared += window.compared_bytes();
+            self.progress.add_total(window.plan.cells().iter().map(|cell| cell.length).sum());
             let luns = Arc::clone(&located.luns);
-            sink = transfer(luns, plan.into_cells(), sink, Arc::clone(self.progress)).await?;
-            first = window.cells.1;
+            target = transfer(luns, window, target, Arc::clone(self.progress)).await?;
+            first = cells.1;
+        }
+        let Target { sink, differing } = target;
+        if let Some(area) = differing.iter().min().and_then(|&cell| grid.range(cell)) {
+            recheck(flat).await?;
+            return Ok(Err((differing.len(), area)));
         }
         let counts = blocking("the store", move || sink.finish()).await??;
-        Ok((counts, bytes_read))
+        recheck(flat).await?;
+        Ok(Ok(Figures { counts, bytes_read, bytes_compared }))
     }
 
-    /// The `.vmx` and the `.nvram` it names: what the VM is, beside its disks.
+    /// The `.vmx` and the `.nvram` it names, the configuration and the portrait: what the VM is,
+    /// beside its disks.
     pub(crate) async fn attach_configuration(
         &self,
         mut point: S::Point,
     ) -> Result<S::Point, RunError> {
         self.progress.step("configuration");
+        let hypervisor = &self.backup.hypervisor;
+        let VmPortrait { portrait, configuration } =
+            hypervisor.portrait(self.vm, self.snapshot).await?;
+        let (portrait, configuration) = self.bounded(portrait, configuration);
         let path = parse_path(&self.vm.vmx_path)?;
         let volume = Arc::clone(&self.volumes[&path.datastore].volume);
         blocking("the parser", move || {
@@ -242,9 +302,30 @@ impl<H: Hypervisor, F: Fabric, S: Store> Session<'_, H, F, S> {
                 point.file(&name, &small_file(&volume, &path.beside(&name))?)?;
             }
             point.file(path.name(), &vmx)?;
+            if let Some(configuration) = configuration {
+                point.file(Portrait::CONFIGURATION, configuration.as_bytes())?;
+            }
+            let portrait =
+                serde_json::to_vec(&portrait).map_err(|source| RunError::Journal(source.into()))?;
+            point.file(Portrait::FILE, &portrait)?;
             Ok(point)
         })
         .await?
+    }
+
+    /// A configuration beyond any real one is left out and named, rather than the disks with it.
+    fn bounded(&self, mut portrait: Portrait, configuration: String) -> (Portrait, Option<String>) {
+        let fits = configuration.len() <= SMALL_FILE_MAX;
+        if !fits {
+            let bytes = configuration.len();
+            portrait
+                .missing
+                .push(format!("the configuration has {bytes} bytes, which is too much"));
+        }
+        for missing in &portrait.missing {
+            self.progress.warn(format!("not kept of VM '{}': {missing}", self.vm.identity.name));
+        }
+        (portrait, fits.then_some(configuration))
     }
 
     /// The run's own figures.
@@ -253,12 +334,14 @@ impl<H: Hypervisor, F: Fabric, S: Store> Session<'_, H, F, S> {
         mut point: S::Point,
         reports: &[DiskReport],
         previous: Option<&PreviousPoint>,
-        not_contained: Vec<NotContained>,
+        not_contained: &[NotContained],
     ) -> Result<S::Point, RunError> {
         let incremental = reports.iter().any(|disk| disk.mode == ReadMode::Incremental);
         let previous = previous.filter(|_| incremental).map(|point| point.id);
-        let record = serde_json::to_vec(&RunRecord::of(reports, previous, not_contained))
-            .map_err(|source| RunError::Journal(source.into()))?;
+        let rotation = self.rotation.filter(|_| incremental);
+        let record = RunRecord::of(reports, previous, rotation, not_contained);
+        let record =
+            serde_json::to_vec(&record).map_err(|source| RunError::Journal(source.into()))?;
         blocking("the store", move || point.file(RunRecord::FILE, &record).map(|()| point))
             .await?
             .map_err(RunError::from)
@@ -284,6 +367,12 @@ impl<H: Hypervisor, F: Fabric, S: Store> Session<'_, H, F, S> {
         }
         Ok(())
     }
+}
+
+/// The map is still what it was when it was settled.
+async fn recheck(flat: &Arc<FlatDisk>) -> Result<(), RunError> {
+    let flat = Arc::clone(flat);
+    blocking("the parser", move || flat.recheck()).await?
 }
 
 /// The value of `key = "value"` in a `.vmx`.

@@ -7,6 +7,7 @@
 use crate::error::RunError;
 use crate::locate::{DatastorePath, FlatDisk, at, blocking};
 use crate::plan;
+use crate::reading::Reading;
 use block::Grid;
 use model::{DiskIdentity, DiskRange, ErrorKind};
 use std::sync::Arc;
@@ -15,19 +16,6 @@ use vmfs::Volume;
 
 /// How often metadata that does not fit is looked at, at the most.
 const LOOKS_MAX: u32 = 4;
-
-/// What the block map must have blocks for: what the hypervisor calls allocated, as far as it
-/// lies in cells that will be read. `changed` is `None` when everything will.
-pub(crate) fn demanded(
-    grid: Grid,
-    allocated: Option<&[DiskRange]>,
-    changed: Option<&[DiskRange]>,
-) -> Vec<DiskRange> {
-    let Some(allocated) = allocated else { return Vec::new() };
-    let Some(changed) = changed else { return allocated.to_vec() };
-    let cells = grid.round_out(changed).into_iter();
-    cells.flat_map(|run| plan::within(allocated, plan::bytes_of(grid, run))).collect()
-}
 
 /// The disk that is to be mapped.
 pub(crate) struct Wanted {
@@ -39,8 +27,18 @@ pub(crate) struct Wanted {
     pub(crate) path: DatastorePath,
     /// Its grid, by the hypervisor's capacity.
     pub(crate) grid: Grid,
-    /// What must have blocks, ascending.
-    pub(crate) demanded: Vec<DiskRange>,
+    /// What is read of it.
+    pub(crate) reading: Arc<Reading>,
+    /// What the hypervisor calls allocated, ascending; as far as it is read it must have blocks.
+    pub(crate) allocated: Vec<DiskRange>,
+}
+
+impl Wanted {
+    /// What must have blocks of the cells `first..end`.
+    fn demanded(&self, cells: (u64, u64)) -> impl Iterator<Item = DiskRange> + '_ {
+        let runs = self.reading.part(self.grid, cells).runs().into_iter();
+        runs.flat_map(|run| plan::within(&self.allocated, plan::bytes_of(self.grid, run)))
+    }
 }
 
 /// Opens the disk's files and compares their map with what is demanded of it. The waits between
@@ -98,8 +96,7 @@ fn unbacked(flat: &FlatDisk, wanted: &Wanted) -> Result<Vec<DiskRange>, RunError
     let mut first = 0;
     while first < wanted.grid.cells() {
         let end = wanted.grid.cells().min(first + flat.window_cells(wanted.grid));
-        let window = plan::bytes_of(wanted.grid, (first, end));
-        for area in plan::within(&wanted.demanded, window) {
+        for area in wanted.demanded((first, end)) {
             found.extend(plan::unbacked(&[area], &flat.map(area)?));
         }
         first = end;

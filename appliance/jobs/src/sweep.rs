@@ -57,6 +57,9 @@ pub async fn undo<H: Hypervisor>(
 ) -> Result<Undone, PortError> {
     let removed = match hypervisor.vm(&intent.vm.uuid).await {
         Ok(vm) => {
+            if intent.migration_blocked {
+                hypervisor.allow_migration(&vm, &intent.snapshot).await?;
+            }
             let removed = remove_all(hypervisor, &vm, &intent.snapshot).await?;
             if removed == 0 && !settled {
                 return Ok(Undone::Waiting);
@@ -94,11 +97,11 @@ async fn remove_all<H: Hypervisor>(
 
 /// A removal counts when its disks are merged; else the VM runs on, on a delta that grows.
 async fn merged<H: Hypervisor>(hypervisor: &H, vm: &VmView) -> Result<(), PortError> {
-    if !hypervisor.vm(&vm.identity.uuid).await?.consolidation_needed {
+    if !hypervisor.again(vm).await?.consolidation_needed {
         return Ok(());
     }
     hypervisor.consolidate(vm).await?;
-    if !hypervisor.vm(&vm.identity.uuid).await?.consolidation_needed {
+    if !hypervisor.again(vm).await?.consolidation_needed {
         return Ok(());
     }
     Err(PortError {

@@ -3,8 +3,8 @@
 use crate::error::RunError;
 use crate::locate::{FlatDisk, blocking};
 use crate::plan::{self, Stretch};
-use block::{Grid, ReadPlan};
-use model::DiskRange;
+use crate::reading::Reading;
+use block::{CellRead, Grid, ReadPlan};
 use std::sync::Arc;
 
 /// Cells planned at a time: 64 GiB of disk, some 8 MiB of plan. Bounds the memory of a run
@@ -17,24 +17,36 @@ pub(crate) struct Window<'a> {
     pub(crate) grid: Grid,
     /// Cells `first..end`.
     pub(crate) cells: (u64, u64),
-    /// The areas to read; `None`: everything that the block map backs.
-    pub(crate) changed: Option<&'a [DiskRange]>,
+    /// What is read of the disk.
+    pub(crate) reading: &'a Reading,
+}
+
+/// A window's plan.
+pub(crate) struct PlannedWindow {
+    /// What is read.
+    pub(crate) plan: ReadPlan,
+    /// Of these, the cells that are only compared with the parent's, ascending.
+    pub(crate) compared: Vec<u64>,
+}
+
+impl PlannedWindow {
+    /// Bytes that are read from LUNs only to be compared.
+    pub(crate) fn compared_bytes(&self) -> u64 {
+        let compared = |cell: &&CellRead| self.compared.binary_search(&cell.cell).is_ok();
+        self.plan.cells().iter().filter(compared).map(CellRead::lun_bytes).sum()
+    }
 }
 
 /// Plans one window.
 pub(crate) async fn plan_window(
     window: &Window<'_>,
     flat: &Arc<FlatDisk>,
-) -> Result<ReadPlan, RunError> {
-    let runs = match window.changed {
-        None => vec![window.cells],
-        Some(changed) => {
-            let range = plan::bytes_of(window.grid, window.cells);
-            window.grid.round_out(&plan::within(changed, range))
-        }
-    };
+) -> Result<PlannedWindow, RunError> {
+    let part = window.reading.part(window.grid, window.cells);
+    let runs = part.runs();
     let mapped = map_runs(window.grid, &runs, flat).await?;
-    plan_runs(window, &runs, &mapped, flat)
+    let plan = plan_runs(window, &runs, &mapped, flat)?;
+    Ok(PlannedWindow { plan, compared: part.compared })
 }
 
 async fn map_runs(
@@ -56,7 +68,7 @@ fn plan_runs(
     mapped: &[Vec<Stretch>],
     flat: &FlatDisk,
 ) -> Result<ReadPlan, RunError> {
-    let skip_zero = window.changed.is_none();
+    let skip_zero = window.reading.changed.is_none();
     let mut cells = Vec::new();
     for (&run, stretches) in runs.iter().zip(mapped) {
         let planned = plan::cells(window.grid, run, stretches)
@@ -124,12 +136,13 @@ mod tests {
         assert_eq!(bytes, written.len() as u64 * MIB);
 
         let grid = Grid::new(TIB, MIB).unwrap();
+        let everything = Reading::default();
         let (mut cells, mut first) = (Vec::new(), 0);
         while first < grid.cells() {
             let end = grid.cells().min(first + flat.window_cells(grid));
-            let window = Window { grid, cells: (first, end), changed: None };
-            let plan = plan_window(&window, &flat).await.unwrap();
-            cells.extend(plan.cells().iter().map(|cell| cell.cell));
+            let window = Window { grid, cells: (first, end), reading: &everything };
+            let window = plan_window(&window, &flat).await.unwrap();
+            cells.extend(window.plan.cells().iter().map(|cell| cell.cell));
             first = end;
         }
         assert_eq!(cells, written);

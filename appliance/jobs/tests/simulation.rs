@@ -4,14 +4,16 @@
 #![allow(unreachable_pub, reason = "a test has no outside")]
 #![allow(clippy::cast_possible_truncation, reason = "numbers of a test are small")]
 
+mod kept_back;
 mod world;
 
+use api::Quiesce;
 use jobs::sweep::SETTLED_AFTER_SECONDS;
 use jobs::{
     Backup, BackupReport, Compared, Journal, Progress, RunError, RunRecord, Settings, Undone,
     Verdicts, sweep,
 };
-use model::{DiskRange, ReadMode, RunId, VmUuid, WallTime};
+use model::{Consistency, DiskRange, ReadMode, RunId, VmUuid, WallTime};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -24,6 +26,9 @@ struct Rig {
     journal: Bytes,
     verdicts: Bytes,
     runs: u8,
+    /// 0 unless a test is about it, so that what is read is what changed.
+    cross_check_percent: u8,
+    quiesce: Quiesce,
 }
 
 impl Rig {
@@ -33,7 +38,8 @@ impl Rig {
 
     fn in_world(world: Arc<World>) -> Self {
         let (journal, verdicts) = (Bytes::default(), Bytes::default());
-        Self { world, journal, verdicts, runs: 0 }
+        let quiesce = Quiesce::OrCrash;
+        Self { world, journal, verdicts, runs: 0, cross_check_percent: 0, quiesce }
     }
 
     fn journal(&self) -> Arc<Journal> {
@@ -64,7 +70,12 @@ impl Rig {
             journal: self.journal(),
             wall: || WallTime(1_800_000_000),
         };
-        let settings = Settings { full: false, map_pause: Duration::from_millis(1) };
+        let settings = Settings {
+            quiesce: self.quiesce,
+            cross_check_percent: self.cross_check_percent,
+            map_pause: Duration::from_millis(1),
+            ..Settings::default()
+        };
         let vm = VmUuid("50 01".into());
         backup.run(&vm, RunId([self.runs; 16]), settings, progress).await
     }
@@ -80,6 +91,7 @@ impl Rig {
         assert_eq!(point.id, report.point);
         assert!(point.image() == before, "{context}: the image differs from the truth");
         assert!(self.world.state.lock().unwrap().snapshots.is_empty(), "{context}");
+        assert!(self.world.state.lock().unwrap().blocked.is_empty(), "{context}: migration");
         assert!(self.journal().pending().is_empty(), "{context}");
         report
     }
@@ -100,7 +112,8 @@ async fn a_full_then_an_incremental_hold_what_the_guest_saw() {
 
     let points = rig.world.store.points.lock().unwrap();
     let names: Vec<_> = points[1].files.keys().map(String::as_str).collect();
-    assert_eq!(names, ["holdfast-run.json", "web01.nvram", "web01.vmdk", "web01.vmx"]);
+    let own = ["holdfast-config.xml", "holdfast-run.json", "holdfast-vm.json"];
+    assert_eq!(names, [&own[..], &["web01.nvram", "web01.vmdk", "web01.vmx"]].concat());
 }
 
 #[tokio::test]
@@ -222,12 +235,16 @@ async fn broken_at_every_call_nothing_is_left_and_nothing_is_wrong() {
         let journal = rig.journal();
         let left = rig.world.state.lock().unwrap().snapshots.len();
         assert!(left == 0 || !journal.pending().is_empty(), "{context}: a forgotten snapshot");
+        let blocked = !rig.world.state.lock().unwrap().blocked.is_empty();
+        let known = journal.pending().iter().any(|intent| intent.migration_blocked);
+        assert!(!blocked || known, "{context}: a forgotten block");
         // Long after, so that no creation can be under way any more.
         let later = WallTime(1_800_000_000 + SETTLED_AFTER_SECONDS);
         for swept in sweep(&*rig.world, &journal, later).await {
             swept.outcome.unwrap_or_else(|error| panic!("{context}: {error}"));
         }
         assert!(rig.world.state.lock().unwrap().snapshots.is_empty(), "{context}");
+        assert!(rig.world.state.lock().unwrap().blocked.is_empty(), "{context}");
         rig.backup_and_compare(&format!("{context}; the next run")).await;
 
         if fail_at >= calls {
@@ -327,6 +344,46 @@ async fn a_disk_that_moves_while_it_is_read_is_not_kept() {
     assert!(matches!(result, Err(RunError::Moved { .. })), "{result:?}");
     assert!(rig.world.store.points.lock().unwrap().is_empty());
     assert!(rig.world.state.lock().unwrap().snapshots.is_empty());
+}
+
+#[tokio::test]
+async fn a_guest_that_cannot_be_brought_to_rest_is_judged_by_the_policy() {
+    let last = |rig: &Rig| rig.world.store.points.lock().unwrap().last().unwrap().consistency;
+    let mut rig = Rig::new();
+    rig.backup_and_compare("at rest").await;
+    assert_eq!(last(&rig), Consistency::Quiesced);
+    for (tools, word) in [(true, "script"), (false, "Tools")] {
+        {
+            let mut state = rig.world.state.lock().unwrap();
+            (state.tools_running, state.rests) = (tools, false);
+        }
+        rig.quiesce = Quiesce::OrCrash;
+        let progress = Arc::new(Progress::default());
+        rig.backup(&progress).await.unwrap();
+        let warnings = progress.view().warnings;
+        assert!(warnings.iter().any(|text| text.contains(word)), "{warnings:?}");
+        assert_eq!(last(&rig), Consistency::Crash);
+        rig.quiesce = Quiesce::Must;
+        let error = rig.backup(&Arc::new(Progress::default())).await.unwrap_err();
+        assert!(matches!(error, RunError::NotQuiesced { .. }), "{error}");
+        assert!(rig.journal().pending().is_empty(), "nothing is left to undo");
+    }
+    rig.quiesce = Quiesce::Never;
+    let progress = Arc::new(Progress::default());
+    rig.backup(&progress).await.unwrap();
+    assert!(progress.view().warnings.is_empty());
+}
+
+#[tokio::test]
+async fn without_room_for_the_delta_or_a_way_to_the_disks_the_vm_is_not_touched() {
+    let mut rig = Rig::new();
+    rig.world.state.lock().unwrap().free_bytes = 10 << 20;
+    let error = rig.backup(&Arc::new(Progress::default())).await.unwrap_err();
+    assert!(error.to_string().contains("MiB free"), "{error}");
+    let state = rig.world.state.lock().unwrap();
+    let touched =
+        |call: &&String| ["create snapshot", "enable CBT", "journal"].contains(&call.as_str());
+    assert_eq!(state.log.iter().find(touched), None);
 }
 
 #[tokio::test]

@@ -283,6 +283,20 @@ impl DiskWriter {
         Ok(())
     }
 
+    /// Whether the parent has the cell with these bytes; `None`: zeros. Nothing is stored, and the
+    /// cell does not count as given. Without a parent all cells are zeros.
+    pub fn is_as_parent(&self, cell: u64, bytes: Option<&[u8]>) -> Result<bool, StoreError> {
+        self.point.check()?;
+        let parent = self.state.parent.as_ref();
+        let old = parent.map_or(Ok(Below::Zero), |parent| parent.cell(cell))?;
+        let bytes = bytes.filter(|bytes| !is_zero(bytes));
+        Ok(match (old, bytes) {
+            (Below::Chunk { id, .. }, Some(bytes)) => id == self.point.core.keys.chunk_id(bytes),
+            (Below::Zero, None) => true,
+            _ => false,
+        })
+    }
+
     /// The length of the cell, which must exist and not have been given.
     fn claim(&self, cell: u64) -> Result<u64, StoreError> {
         self.point.check()?;

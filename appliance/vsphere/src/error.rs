@@ -254,6 +254,14 @@ impl VsphereError {
         matches!(self, Self::TrackingUnusable { .. } | Self::TrackingWrong { .. })
     }
 
+    /// True when a snapshot failed because the guest could not be brought to rest. It was rolled
+    /// back; without `quiesce` it may succeed.
+    #[must_use]
+    pub fn means_not_quiesced(&self) -> bool {
+        let names = ["ApplicationQuiesceFault", "FilesystemQuiesceFault", "ToolsUnavailable"];
+        self.fault().is_some_and(|fault| names.contains(&fault.type_name.as_str()))
+    }
+
     /// The server's fault, when one is behind this error.
     #[must_use]
     pub fn fault(&self) -> Option<&Fault> {

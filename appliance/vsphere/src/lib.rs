@@ -1,9 +1,9 @@
 //! L2: the client of a vSphere server (vCenter or a single ESXi host).
 //!
 //! What this is: SOAP vim25 over HTTPS, hand-written and narrow - about twenty methods, the ones
-//! that a backup needs. What it is not: a general vSphere library, a scheduler, or the place that
-//! decides when a snapshot is taken. It keeps no journal: the caller writes down that a snapshot
-//! has to be removed before it asks for one.
+//! that a backup needs; and REST for tags, which SOAP lacks. What it is not: a general vSphere
+//! library, a scheduler, or the place that decides when a snapshot is taken. It keeps no journal:
+//! the caller writes down that a snapshot has to be removed before it asks for one.
 //!
 //! ```text
 //! Client  ->  requests  ->  wire::Writer  ->  session  ->  transport (TLS, pinned)  ->  server
@@ -25,10 +25,11 @@ mod thumbprint;
 mod wire;
 
 pub use areas::AreasError;
-pub use client::{About, ChangedSince, Client, Config};
+pub use client::{About, ChangedSince, Client, Config, Tag};
 pub use error::VsphereError;
 pub use inventory::{
-    BackingKind, Datastore, Disk, DiskMode, Extent, PowerState, ScsiLun, SnapshotNode, Vm, VmfsInfo,
+    BackingKind, Configuration, Datastore, Disk, DiskMode, Extent, FaultTolerance, Nic, Placement,
+    PowerState, ScsiLun, SnapshotNode, Vm, VmfsInfo,
 };
 pub use secret::Secret;
 pub use thumbprint::{ParseThumbprintError, Thumbprint};

@@ -142,6 +142,31 @@ pub(crate) fn query_changed_areas(
     })
 }
 
+/// Where vCenter keeps what backup products use and the public interface lacks.
+const INTERNAL: &str = "urn:internalvim25";
+
+/// `source` names who disables; only the same name enables again.
+pub(crate) fn disable_method(
+    manager: &MoRef,
+    vm: &MoRef,
+    method: &str,
+    reason: &str,
+    source: &str,
+) -> Request {
+    let mut w = Writer::method_in(INTERNAL, "DisableMethods", manager);
+    w.moref("entity", vm).open("method", None);
+    w.text("method", method).text("reasonId", reason).close();
+    w.text("sourceId", source);
+    Request { method: "DisableMethods", body: w.finish(), repeatable: false }
+}
+
+/// Enabling what is enabled already changes nothing.
+pub(crate) fn enable_method(manager: &MoRef, vm: &MoRef, method: &str, source: &str) -> Request {
+    let mut w = Writer::method_in(INTERNAL, "EnableMethods", manager);
+    w.moref("entity", vm).text("method", method).text("sourceId", source);
+    Request { method: "EnableMethods", body: w.finish(), repeatable: true }
+}
+
 fn filter_spec(w: &mut Writer, name: &'static str, object: &MoRef, paths: &[&str]) {
     w.open(name, Some("PropertyFilterSpec"));
     property_set(w, object.kind(), paths);
@@ -202,6 +227,16 @@ mod tests {
             arguments(wait_for_updates(&other, "", 30)),
             "<version></version><options xsi:type=\"WaitOptions\">\
              <maxWaitSeconds>30</maxWaitSeconds></options>"
+        );
+        assert_eq!(
+            arguments(disable_method(&other, &vm, "RelocateVM_Task", "r", "s")),
+            "<entity type=\"VirtualMachine\">vm-1</entity><method>\
+             <method>RelocateVM_Task</method><reasonId>r</reasonId></method><sourceId>s</sourceId>"
+        );
+        assert_eq!(
+            arguments(enable_method(&other, &vm, "RelocateVM_Task", "s")),
+            "<entity type=\"VirtualMachine\">vm-1</entity>\
+             <method>RelocateVM_Task</method><sourceId>s</sourceId>"
         );
         assert_eq!(
             arguments(login(&other, "u", "p")),

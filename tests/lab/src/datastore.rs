@@ -10,6 +10,7 @@ use crate::process::run;
 use crate::virtual_machine::{descriptor, nvram, vmx};
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -86,6 +87,12 @@ pub struct Vm {
     pub uuid: String,
     /// `config.instanceUuid`.
     pub instance_uuid: String,
+    /// Its folder in the inventory.
+    pub vm_folder: String,
+    /// Its tags, by category.
+    pub tags: BTreeMap<String, String>,
+    /// Its custom attributes.
+    pub attributes: BTreeMap<String, String>,
     /// Its disks.
     pub disks: Vec<Disk>,
 }
@@ -228,6 +235,9 @@ fn make_vm(directory: &Path, spec: &VmSpec) -> Result<Vm> {
         guest_id: "debian12_64Guest".to_owned(),
         uuid: derived_uuid(&format!("bios {name}")),
         instance_uuid: derived_uuid(&format!("instance {name}")),
+        vm_folder: "Production".to_owned(),
+        tags: BTreeMap::from([("tier".to_owned(), "gold".to_owned())]),
+        attributes: BTreeMap::from([("owner".to_owned(), format!("team <{name}> & co"))]),
         disks,
     })
 }

@@ -158,6 +158,17 @@ impl Vcenter {
         Ok(())
     }
 
+    /// Change tracking of a disk misses the next writes.
+    ///
+    /// # Errors
+    /// When there is no such disk.
+    pub fn keep_back(&self, vm: &str, disk: i32, writes: u32) -> Result<()> {
+        let (disk, writes) = (disk.to_string(), writes.to_string());
+        let query = [("vm", vm), ("disk", disk.as_str()), ("writes", writes.as_str())];
+        self.control.post("/cbt/keep-back", &query, &[])?;
+        Ok(())
+    }
+
     /// How many areas one answer of the changed-area query holds.
     ///
     /// # Errors

@@ -61,6 +61,10 @@ func serve(ctx context.Context, c *config.Config, out io.Writer) (err error) {
 	defer orders.Close()
 
 	service := site.Service(sdk.Addr().String())
+	tags, err := site.REST(ctx, sdk.Addr().String())
+	if err != nil {
+		return err
+	}
 	gate := &wire.Gate{Inventory: site, Next: http.HandlerFunc(service.ServeSDK)}
 	port := &control.Port{Site: site, Gate: gate, Shutdown: stop}
 	line, err := json.Marshal(announcement{
@@ -74,16 +78,17 @@ func serve(ctx context.Context, c *config.Config, out io.Writer) (err error) {
 	if _, err := fmt.Fprintf(out, "%s\n", line); err != nil {
 		return err
 	}
-	return run(ctx, map[net.Listener]http.Handler{sdk: routes(service, gate), orders: port.Handler()})
+	return run(ctx, map[net.Listener]http.Handler{sdk: routes(service, gate, tags), orders: port.Handler()})
 }
 
 // routes is the simulator's own set of paths, with the gate before /sdk.
-func routes(service *simulator.Service, gate *wire.Gate) http.Handler {
+func routes(service *simulator.Service, gate *wire.Gate, tags http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/sdk", gate)
 	mux.HandleFunc("/sdk/vimServiceVersions.xml", service.ServiceVersions)
 	mux.HandleFunc("/folder/", service.ServeDatastore)
 	mux.HandleFunc("/nfc/", simulator.ServeNFC)
+	mux.Handle("/rest/", tags)
 	return mux
 }
 

@@ -12,12 +12,10 @@ use api::{RunRequest, RunsStarted};
 pub(crate) fn start(
     client: &Client,
     show: Show,
-    vms: &[String],
-    full: bool,
+    request: &RunRequest,
     no_wait: bool,
 ) -> Result<Outcome, Error> {
-    let request = RunRequest { vms: vms.to_vec(), full };
-    let started = client.call(StartRuns, &[], &[], &request)?;
+    let started = client.call(StartRuns, &[], &[], request)?;
     if no_wait {
         return Ok(Outcome::new(run::table(&started.runs), &started));
     }

@@ -14,7 +14,7 @@ mod vmfs;
 mod volume;
 
 use crate::args::{
-    Args, Backup, Command, Format, Ledger, Lock, Point, Repository, Run, San, Vm, Volume,
+    Args, Backup, Command, Format, Ledger, Lock, Point, Quiesce, Repository, Run, San, Vm, Volume,
 };
 use crate::client::Client;
 use crate::error::Error;
@@ -37,8 +37,15 @@ pub(crate) fn execute(args: &Args, show: Show) -> Result<Outcome, Error> {
         Command::Vmfs(command) => vmfs::run(args, show, command),
         Command::Status => status::show(client),
         Command::Vm(Vm::List) => vm::list(client),
-        Command::Backup(Backup::Run { vms, full, no_wait }) => {
-            backup::start(client, show, vms, *full, *no_wait)
+        Command::Backup(Backup::Run { vms, full, cross_check, quiesce, no_wait }) => {
+            let (vms, cross_check_percent) = (vms.clone(), *cross_check);
+            let quiesce = quiesce.map(|policy| match policy {
+                Quiesce::Never => api::Quiesce::Never,
+                Quiesce::OrCrash => api::Quiesce::OrCrash,
+                Quiesce::Must => api::Quiesce::Must,
+            });
+            let request = api::RunRequest { vms, full: *full, cross_check_percent, quiesce };
+            backup::start(client, show, &request, *no_wait)
         }
         Command::Run(Run::List) => run::list(client),
         Command::Run(Run::Show { id }) => run::show(client, id),
@@ -52,6 +59,9 @@ pub(crate) fn execute(args: &Args, show: Show) -> Result<Outcome, Error> {
         }
         Command::Point(Point::Restore { point, disk, output, format: Format::Vmdk, force }) => {
             point::export(client, show, &point.id, *disk, output, *force)
+        }
+        Command::Point(Point::File { point, name, output, force }) => {
+            point::file(client, &point.id, name, output, *force)
         }
         Command::Point(Point::Hold { point, matter }) => lock::hold(client, &point.id, matter),
         Command::Point(Point::Lock(Lock::Extend { point, until, days })) => {

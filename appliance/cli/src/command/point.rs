@@ -5,11 +5,14 @@ use crate::client::Client;
 use crate::error::Error;
 use crate::export::Export;
 use crate::output::{Outcome, Show, Table, clean, size};
+use crate::part::Part;
 use crate::progress::Meter;
 use crate::restore::Restore;
 use crate::watch::until_done;
 use api::endpoint::{DeletePoint, GetPoint, ListPoints, VerifyPoint};
-use api::{LockView, Page, PointDetail, PointDisk, PointMode, PointSummary, Verification};
+use api::{
+    LockView, Page, PointDetail, PointDisk, PointMode, PointSummary, Portrait, Verification,
+};
 use model::{Consistency, ReadMode, Transport};
 use std::fmt::Write as _;
 use std::path::Path;
@@ -27,6 +30,9 @@ pub(crate) fn list(client: &Client, vm: Option<&str>) -> Result<Outcome, Error> 
         let (lock, mut verified) = (lock(point.lock.as_ref()), verified(point.verified.as_ref()));
         if !point.lost_segments.is_empty() {
             verified = format!("LOST IN PART, {verified}");
+        }
+        if point.suspected_by.is_some() {
+            verified = format!("SUSPECT, {verified}");
         }
         table.row([id.to_string(), vm, created.to_string(), read, all, added, lock, verified]);
     }
@@ -129,6 +135,27 @@ fn known_disk(client: &Client, point: &str, disk: u32) -> Result<(String, u64), 
     Ok((detail.summary.vm.name, known.capacity_bytes))
 }
 
+/// `point file`.
+pub(crate) fn file(
+    client: &Client,
+    id: &str,
+    name: &str,
+    output: &Path,
+    force: bool,
+) -> Result<Outcome, Error> {
+    let point = whole(client, id)?;
+    let bytes = client.file(&point, name)?;
+    let length = bytes.len() as u64;
+    let mut part = Part::create(output, force)?;
+    part.append(&bytes)?;
+    part.publish(length)?;
+    let text = format!("{} is written to {}, {}\n", clean(name), output.display(), size(length));
+    let output = output.display().to_string();
+    let json =
+        serde_json::json!({ "point": point, "file": name, "output": output, "bytes": length });
+    Ok(Outcome::new(text, &json))
+}
+
 pub(super) fn whole(client: &Client, id: &str) -> Result<String, Error> {
     resolve("recovery point", id, || {
         let points: Vec<PointSummary> = client.all(ListPoints, &[])?;
@@ -159,10 +186,15 @@ fn text(point: &PointDetail) -> String {
         line("lost", &format!("what lies in segments {lost}, which are damaged beyond repair"));
         line("", "'point verify' lists it; everything else of the point can be restored");
     }
+    if let Some(run) = summary.suspected_by {
+        line("suspect", &format!("run {run} found that change tracking keeps changes back"));
+        line("", "areas of this point may be older than it is; see 'holdfast status'");
+    }
     line("size", &size(summary.size_bytes));
     line("added", &size(summary.stored_new_bytes));
     line("run", &point.run.to_string());
     line("previous", &point.previous.map_or("none".into(), |id| id.to_string()));
+    portrait_lines(point.portrait.as_ref(), &mut line);
     for disk in &point.not_contained {
         line("missing", &format!("{} {}: {}", disk.label, disk.path, disk.reason));
     }
@@ -173,6 +205,38 @@ fn text(point: &PointDetail) -> String {
         Table::new(&["DISK", "SIZE", "READ", "CHANGED", "ADDED", "PATH", "HOW"], &[0, 1, 2, 3, 4]);
     point.disks.iter().for_each(|disk| table.row(disk_cells(disk)));
     format!("{text}\n{}", table.text())
+}
+
+/// The VM in its inventory; what is not known has no line.
+fn portrait_lines(portrait: Option<&Portrait>, line: &mut impl FnMut(&str, &str)) {
+    let Some(portrait) = portrait else { return };
+    let path = |parts: &[String]| parts.join("/");
+    let one = |text: &Option<String>| text.clone().unwrap_or_default();
+    let tags: Vec<_> =
+        portrait.tags.iter().map(|tag| format!("{}: {}", tag.category, tag.name)).collect();
+    let hardware = [&portrait.guest_id, &portrait.hardware_version, &portrait.firmware];
+    let hardware: Vec<_> = hardware.into_iter().flatten().cloned().collect();
+    let lines = [
+        ("hardware", hardware.join(", ")),
+        ("datacenter", one(&portrait.datacenter)),
+        ("folder", path(&portrait.folder)),
+        ("cluster", one(&portrait.compute)),
+        ("pool", path(&portrait.resource_pool)),
+        ("host", one(&portrait.host)),
+        ("datastores", portrait.datastores.join(", ")),
+        ("networks", portrait.networks.join(", ")),
+        ("tags", tags.join(", ")),
+        ("notes", one(&portrait.notes)),
+    ];
+    lines.iter().filter(|(_, text)| !text.is_empty()).for_each(|(name, text)| line(name, text));
+    for nic in &portrait.nics {
+        let network = nic.network.as_deref().unwrap_or("no network");
+        line("nic", &format!("{}: {} on {network}", nic.label, nic.mac));
+    }
+    for attribute in &portrait.custom_attributes {
+        line("attribute", &format!("{} = {}", attribute.name, attribute.value));
+    }
+    portrait.missing.iter().for_each(|missing| line("not kept", missing));
 }
 
 fn disk_cells(disk: &PointDisk) -> [String; 7] {

@@ -71,8 +71,12 @@ pub(crate) fn text(run: &Run) -> String {
 fn backup_lines(result: &BackupResult) -> String {
     let ratio = |ratio: Option<f64>| ratio.map_or("nothing new".into(), |r| format!("{r:.2}"));
     let read = result.san_read_bytes + result.network_read_bytes;
+    let compared = match result.compared_bytes {
+        0 => String::new(),
+        bytes => format!("  {} of it only compared: unchanged, as said\n", size(bytes)),
+    };
     format!(
-        "  recovery point {}\n  {} read ({} from the SAN), {} changed areas with {}\n  \
+        "  recovery point {}\n  {} read ({} from the SAN), {} changed areas with {}\n{compared}  \
          {} stored, deduplication {}, compression {}\n",
         result.point,
         size(read),

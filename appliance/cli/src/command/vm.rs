@@ -41,6 +41,7 @@ fn power(state: PowerState) -> &'static str {
     match state {
         PowerState::PoweredOn => "on",
         PowerState::PoweredOff => "off",
+        PowerState::Unknown => "unknown",
         PowerState::Suspended => "suspended",
     }
 }

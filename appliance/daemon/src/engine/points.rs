@@ -3,11 +3,11 @@
 use super::{Appliance, from_store, unknown_point};
 use api::{
     DiskStats, LockView, Page, PointDetail, PointDisk, PointFile, PointMode, PointQuery,
-    PointSummary, Verification, VmRef, text,
+    PointSummary, Portrait, Verification, VmRef, text,
 };
 use console::{Blob, EngineError, EngineResult};
 use jobs::RunRecord;
-use model::{ErrorKind, ReadMode, RecoveryPointId, RetentionLock, RetentionTime, Transport};
+use model::{ErrorKind, ReadMode, RecoveryPointId, RetentionLock, RetentionTime, RunId, Transport};
 use repository::{DeleteError, Manifest, RecoveryPoint, Repository};
 use tokio::sync::mpsc;
 
@@ -35,6 +35,7 @@ pub(super) fn list(appliance: &Appliance, query: &PointQuery) -> EngineResult<Pa
         let record = record(&appliance.repository, item.id)?;
         Ok(PointSummary {
             lost_segments: lost(appliance, item.id),
+            suspected_by: suspected(appliance, item.id),
             ..summary(&point, &record, now)
         })
     });
@@ -61,6 +62,12 @@ fn lost(appliance: &Appliance, id: RecoveryPointId) -> Vec<u32> {
     damaged.into_iter().filter(|(_, beyond)| *beyond).map(|(serial, _)| serial).collect()
 }
 
+/// The run whose cross-check says that areas of the point may be too old.
+fn suspected(appliance: &Appliance, id: RecoveryPointId) -> Option<RunId> {
+    let suspicions = appliance.journal.suspicions();
+    suspicions.iter().find(|found| found.points.contains(&id)).map(|found| found.run)
+}
+
 fn summary(point: &RecoveryPoint, record: &RunRecord, now: RetentionTime) -> PointSummary {
     let full = record.disks.iter().any(|disk| disk.read != ReadMode::Incremental);
     let network = record.disks.iter().any(|disk| disk.transport == Transport::Network);
@@ -79,6 +86,7 @@ fn summary(point: &RecoveryPoint, record: &RunRecord, now: RetentionTime) -> Poi
             intact: verified.damage == 0,
         }),
         lost_segments: Vec::new(),
+        suspected_by: None,
     }
 }
 
@@ -93,20 +101,39 @@ pub(super) fn detail(appliance: &Appliance, id: RecoveryPointId) -> EngineResult
     let manifest = appliance.repository.point(id).map_err(|error| from_store(&error))?;
     let record = record(&appliance.repository, id)?;
     let protection = appliance.repository.protection(id).map_err(|error| from_store(&error))?;
-    let files = manifest.files.iter().filter(|file| file.name != RunRecord::FILE);
+    let shown = |name: &str| name != RunRecord::FILE && name != Portrait::FILE;
+    let files = manifest.files.iter().filter(|file| shown(&file.name));
     let bare = summary(&point, &record, appliance.repository.clock().value);
     Ok(PointDetail {
-        summary: PointSummary { lost_segments: lost(appliance, id), ..bare },
+        summary: PointSummary {
+            lost_segments: lost(appliance, id),
+            suspected_by: suspected(appliance, id),
+            ..bare
+        },
         server_uuid: point.vm.server_uuid.clone(),
         run: point.run,
         previous: record.previous,
         disks: disks(&manifest, &record),
         not_contained: record.not_contained,
+        portrait: portrait(&appliance.repository, id),
         holds: protection.matters,
         files: files
             .map(|file| PointFile { name: file.name.clone(), size_bytes: file.length })
             .collect(),
     })
+}
+
+/// The VM as it stood in its inventory. Older points have none; a lost one hides nothing else.
+fn portrait(repository: &Repository, id: RecoveryPointId) -> Option<Portrait> {
+    let bytes = match repository.file(id, Portrait::FILE) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == ErrorKind::NotFound => return None,
+        Err(error) => {
+            tracing::warn!(point = %id, error = model::chain(&error), "the portrait is lost");
+            return None;
+        }
+    };
+    serde_json::from_slice(&bytes).ok()
 }
 
 fn disks(manifest: &Manifest, record: &RunRecord) -> Vec<PointDisk> {

@@ -3,7 +3,7 @@
 use super::{Appliance, vms};
 use api::{Page, PageQuery, Run, RunKind, RunRequest, RunsStarted, VmRef};
 use console::{EngineError, EngineResult};
-use jobs::Entry;
+use jobs::{Entry, Settings};
 use model::{ErrorKind, RecoveryPointId, RunId};
 use std::sync::Arc;
 
@@ -18,23 +18,39 @@ pub(super) async fn start(appliance: &Appliance, request: RunRequest) -> EngineR
         )
         .next_step("Name at least one VM."));
     }
+    let settings = settings(appliance, &request)?;
     let vms = vms::resolve(appliance, &request.vms).await?;
     let permits = appliance.backups.try_reserve_many(vms.len()).map_err(|error| busy(&error))?;
     let mut runs = Vec::new();
     for ((uuid, name), permit) in vms.into_iter().zip(permits) {
         let vm = VmRef { uuid, name };
-        let entry = add(appliance, RunKind::Backup, vm, None, request.full)?;
+        let entry = add(appliance, RunKind::Backup, vm, None, settings)?;
         runs.push(entry.view());
         permit.send(entry);
     }
     Ok(RunsStarted { runs })
 }
 
+fn settings(appliance: &Appliance, request: &RunRequest) -> EngineResult<Settings> {
+    let usual = appliance.config.backup.cross_check_percent;
+    let cross_check_percent = request.cross_check_percent.unwrap_or(usual);
+    if cross_check_percent > 100 {
+        let detail = format!("{cross_check_percent} percent of a disk cannot be compared.");
+        let title = "The share is more than the whole";
+        return Err(EngineError::new(ErrorKind::Refused, "bad-share", title, detail)
+            .next_step("Give a share between 0 and 100 percent."));
+    }
+    let min_free_percent = appliance.config.backup.min_free_percent;
+    let quiesce = request.quiesce.unwrap_or(appliance.config.backup.quiesce);
+    let full = request.full;
+    Ok(Settings { full, quiesce, cross_check_percent, min_free_percent, ..Settings::default() })
+}
+
 pub(super) fn verify(appliance: &Appliance, id: RecoveryPointId) -> EngineResult<Run> {
     let vm = appliance.find_point(id)?.vm;
     let vm = VmRef { uuid: vm.uuid, name: vm.name };
     let permit = appliance.verifies.try_reserve().map_err(|error| busy(&error))?;
-    let entry = add(appliance, RunKind::Verify, vm, Some(id), false)?;
+    let entry = add(appliance, RunKind::Verify, vm, Some(id), Settings::default())?;
     let view = entry.view();
     permit.send(entry);
     Ok(view)
@@ -61,10 +77,10 @@ fn add(
     kind: RunKind,
     vm: VmRef,
     point: Option<RecoveryPointId>,
-    full: bool,
+    settings: Settings,
 ) -> EngineResult<Arc<Entry>> {
     let id = RunId(super::random()?);
-    appliance.registry.add(id, kind, vm, point, full).map_err(|error| busy(&error))
+    appliance.registry.add(id, kind, vm, point, settings).map_err(|error| busy(&error))
 }
 
 fn busy(reason: &dyn std::fmt::Display) -> EngineError {

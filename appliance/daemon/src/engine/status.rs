@@ -5,6 +5,7 @@ use crate::clock;
 use crate::wire::store;
 use api::{Health, Reason, RepositoryStatus, Status, VcenterStatus, WardenStatus, text};
 use console::EngineResult;
+use jobs::{Standing, Suspicion};
 
 pub(super) fn status(appliance: &Appliance) -> EngineResult<Status> {
     let now = clock::wall();
@@ -33,7 +34,7 @@ pub(super) fn status(appliance: &Appliance) -> EngineResult<Status> {
             add(
                 "snapshot-left",
                 format!(
-                    "Snapshot '{}' of VM '{}' may still be there.",
+                    "Snapshot '{}' of VM '{}' may still be there, or its migration held off.",
                     intent.snapshot, intent.vm.name
                 ),
                 "It is looked for every few seconds; check that vCenter can be reached.",
@@ -47,6 +48,10 @@ pub(super) fn status(appliance: &Appliance) -> EngineResult<Status> {
             "Check the LUN that is presented to this box and the storage. The next backup compares \
              again; until the bytes are equal, none of this datastore is kept.",
         );
+    }
+    for suspicion in appliance.journal.suspicions().into_iter().filter(Suspicion::alarms) {
+        let (text, next_step) = suspected(&suspicion);
+        add("changes-kept-back", text, next_step);
     }
     let clock = appliance.repository.clock();
     if let Some(doubt) = &clock.doubt {
@@ -84,6 +89,27 @@ pub(super) fn status(appliance: &Appliance) -> EngineResult<Status> {
         retention_lag_seconds: now.0.saturating_sub(clock.value.0),
         retention_doubt: clock.doubt,
     })
+}
+
+/// What a cross-check found, and what to do.
+fn suspected(found: &Suspicion) -> (String, &'static str) {
+    let since = match found.standing {
+        Standing::ReadInFull(point) => format!("Recovery point {point} was read in full since."),
+        Standing::Distrusted | Standing::Proven => "Its next run reads in full.".into(),
+    };
+    let text = format!(
+        "Change tracking of VM '{}' kept a change back: run {} found byte {} of {} changed that it \
+         called unchanged. {} recovery points may lack changes ('point list' marks them). {since}",
+        found.vm.name,
+        found.run,
+        found.area.offset,
+        found.disk,
+        found.points.len(),
+    );
+    let next_step = "Reset change tracking of the VM (off, a snapshot made and removed, on again) \
+         and look for known errors of the host's version. This ends when every area has been \
+         compared without finding anything more.";
+    (text, next_step)
 }
 
 /// What the warden says that needs a person. Damaged segments were found by the daemon too.

@@ -55,7 +55,8 @@ fn summary(
         power_state: match vm.power_state {
             vsphere::PowerState::On => PowerState::PoweredOn,
             vsphere::PowerState::Suspended => PowerState::Suspended,
-            vsphere::PowerState::Off | vsphere::PowerState::Unknown => PowerState::PoweredOff,
+            vsphere::PowerState::Off => PowerState::PoweredOff,
+            vsphere::PowerState::Unknown => PowerState::Unknown,
         },
         cbt: Cbt { supported: vm.cbt_supported, enabled: vm.cbt_enabled },
         disks: vm.disks.into_iter().map(|disk| disk_view(paths, disk)).collect(),

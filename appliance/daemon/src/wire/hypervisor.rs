@@ -2,7 +2,8 @@
 //! lost.
 
 use jobs::ports::{
-    Changes, DatastoreView, DiskView, Hypervisor, LunView, PortError, Since, VmView, VmfsView,
+    Changes, Created, DatastoreView, DiskView, FaultTolerance, Hypervisor, LunView, PortError,
+    Since, VmPortrait, VmView, VmfsView,
 };
 use model::{DiskIdentity, ErrorKind, VmIdentity, VmUuid};
 use std::sync::{Mutex as StdMutex, PoisonError};
@@ -126,6 +127,18 @@ impl Hypervisor for Vcenter {
         Ok(vm_view(&about, uuid, vm))
     }
 
+    /// Reads one VM, where `vm` reads all: that no other has the same instance UUID was seen there.
+    async fn again(&self, vm: &VmView) -> Result<VmView, PortError> {
+        let client = self.client().await?;
+        let operation = format!("looking at VM '{}' again", vm.identity.name);
+        let now = self.note(client.vm(&vm_ref(vm)).await, operation.clone())?;
+        if now.instance_uuid.as_ref() != Some(&vm.identity.uuid) {
+            let source = "another VM has its reference now".into();
+            return Err(PortError { kind: ErrorKind::Refused, operation, source });
+        }
+        Ok(vm_view(client.about(), &vm.identity.uuid, now))
+    }
+
     async fn is_gone(&self, reference: &str) -> Result<bool, PortError> {
         let client = self.client().await?;
         match client.vm(&MoRef::new("VirtualMachine", reference)).await {
@@ -157,11 +170,28 @@ impl Hypervisor for Vcenter {
         vm: &VmView,
         name: &str,
         description: &str,
-    ) -> Result<String, PortError> {
+        quiesce: bool,
+    ) -> Result<Created, PortError> {
         let client = self.client().await?;
         let operation = format!("creating a snapshot of VM '{}'", vm.identity.name);
-        let created = client.create_snapshot(&vm_ref(vm), name, description, false).await;
-        Ok(self.note(created, operation)?.value().to_owned())
+        match client.create_snapshot(&vm_ref(vm), name, description, quiesce).await {
+            Err(error) if quiesce && error.means_not_quiesced() => {
+                Ok(Created::NotQuiesced(model::chain(&error)))
+            }
+            created => Ok(Created::Snapshot(self.note(created, operation)?.value().to_owned())),
+        }
+    }
+
+    async fn block_migration(&self, vm: &VmView, source: &str) -> Result<bool, PortError> {
+        let client = self.client().await?;
+        let operation = format!("holding off migration of VM '{}'", vm.identity.name);
+        self.note(client.block_migration(&vm_ref(vm), source).await, operation)
+    }
+
+    async fn allow_migration(&self, vm: &VmView, source: &str) -> Result<(), PortError> {
+        let client = self.client().await?;
+        let operation = format!("allowing migration of VM '{}' again", vm.identity.name);
+        self.note(client.allow_migration(&vm_ref(vm), source).await, operation)
     }
 
     async fn find_snapshots(&self, vm: &VmView, name: &str) -> Result<Vec<String>, PortError> {
@@ -180,6 +210,17 @@ impl Hypervisor for Vcenter {
         let operation = format!("reading the snapshot's disks of VM '{}'", vm.identity.name);
         let disks = client.snapshot_disks(&snapshot_ref(snapshot)).await;
         Ok(self.note(disks, operation)?.into_iter().map(disk_view).collect())
+    }
+
+    /// The configuration is needed. What else cannot be read is named, and the backup goes on.
+    async fn portrait(&self, vm: &VmView, snapshot: &str) -> Result<VmPortrait, PortError> {
+        let client = self.client().await?;
+        let operation = format!("reading the configuration of VM '{}'", vm.identity.name);
+        let configuration = client.snapshot_configuration(&snapshot_ref(snapshot)).await;
+        let configuration = self.note(configuration, operation)?;
+        let (placement, tags) =
+            (client.placement(&vm_ref(vm)).await, client.tags(&vm_ref(vm)).await);
+        Ok(super::portrait::portrait(vm, configuration, placement, tags))
     }
 
     async fn changes(
@@ -238,6 +279,12 @@ fn vm_view(about: &About, uuid: &VmUuid, vm: Vm) -> VmView {
             server_uuid: about.instance_uuid.clone().unwrap_or_default(),
         },
         template: vm.template,
+        fault_tolerance: vm.fault_tolerance.map(|pair| FaultTolerance {
+            primary: pair.role == 1,
+            orphaned: pair.orphaned,
+            state: pair.state,
+        }),
+        tools_running: vm.tools_running,
         powered_off: vm.power_state == PowerState::Off,
         cbt_supported: vm.cbt_supported,
         cbt_enabled: vm.cbt_enabled,
@@ -259,6 +306,7 @@ fn names(nodes: &[SnapshotNode], into: &mut Vec<String>) {
 /// Why a snapshot leaves this disk out; `None`: it does not.
 pub(crate) fn not_covered(disk: &Disk) -> Option<String> {
     let reason = match (&disk.mode, &disk.backing_kind) {
+        _ if disk.encrypted => "it is encrypted by vSphere: the SAN shows its ciphertext only",
         _ if disk.shared => "it is shared with other VMs (multi-writer)",
         (_, BackingKind::RawMapping { physical: true }) => "it is a physical raw device mapping",
         (DiskMode::IndependentPersistent | DiskMode::IndependentNonpersistent, _) => {
@@ -293,6 +341,8 @@ fn datastore_view(datastore: Datastore, luns: &[ScsiLun]) -> DatastoreView {
     DatastoreView {
         name: datastore.name,
         kind: datastore.kind,
+        capacity: datastore.capacity,
+        free: datastore.free,
         vmfs: datastore.vmfs.map(|vmfs| VmfsView {
             uuid: vmfs.uuid,
             luns: vmfs.extents.into_iter().map(lun_view).collect(),

@@ -5,4 +5,5 @@ pub(crate) mod fabric;
 pub(crate) mod hypervisor;
 pub(crate) mod journal_file;
 pub(crate) mod network;
+mod portrait;
 pub(crate) mod store;

@@ -3,11 +3,11 @@
 use crate::clock;
 use crate::config;
 use api::{Damage, Problem, RunResult, VerifyResult};
-use jobs::Entry;
 use jobs::ports::{
     DiskCounts, DiskDraft, DiskSink, PointDraft, PointSink, PortError, PreviousPoint, Store,
 };
-use model::{DiskRange, ErrorKind, RecoveryPointId, VmIdentity};
+use jobs::{Entry, Rotation, RunRecord};
+use model::{DiskRange, ErrorKind, ReadMode, RecoveryPointId, VmIdentity};
 use repository::{
     DiskWriter, KeyEncryptionKey, Lock, LockBounds, Options, ParentDisk, PointWriter, Recovery,
     Repository, StoreError,
@@ -30,6 +30,12 @@ impl Locked {
     pub(crate) fn new(repository: Repository, config: &config::Lock) -> Self {
         let duration_seconds = u64::from(config.days) * DAY;
         Self { repository, lock: Lock { mode: config.mode, duration_seconds } }
+    }
+
+    /// Where the comparisons of the point's chain stand; when it does not say they begin anew.
+    fn cross_check(&self, point: RecoveryPointId) -> Option<Rotation> {
+        let record = self.repository.file(point, RunRecord::FILE).ok()?;
+        RunRecord::parse(&record).ok()?.cross_check
     }
 }
 
@@ -62,7 +68,20 @@ impl Store for Locked {
             manifest => manifest.map_err(port("reading the previous point"))?,
         };
         let disks = manifest.disks.into_iter().map(|disk| disk.identity).collect();
-        Ok(Some(PreviousPoint { id: point.id, disks }))
+        Ok(Some(PreviousPoint { id: point.id, disks, cross_check: self.cross_check(point.id) }))
+    }
+
+    fn since_full(&self, vm: &VmIdentity) -> Result<Vec<RecoveryPointId>, PortError> {
+        let points = self.repository.points().into_iter().rev();
+        let of_vm = |point: &repository::RecoveryPoint| {
+            point.vm.uuid == vm.uuid && point.vm.server_uuid == vm.server_uuid
+        };
+        let in_full = |point: &repository::RecoveryPoint| {
+            self.repository.point(point.id).is_ok_and(|manifest| {
+                manifest.disks.iter().all(|disk| disk.read != ReadMode::Incremental)
+            })
+        };
+        Ok(points.filter(of_vm).take_while(|point| !in_full(point)).map(|point| point.id).collect())
     }
 
     fn begin(&self, draft: PointDraft) -> Result<Point, PortError> {
@@ -120,6 +139,10 @@ impl DiskSink for Disk {
 
     fn zero(&self, cell: u64) -> Result<(), PortError> {
         self.0.zero(cell).map_err(port("storing zeros"))
+    }
+
+    fn is_as_parent(&self, cell: u64, bytes: Option<&[u8]>) -> Result<bool, PortError> {
+        self.0.is_as_parent(cell, bytes).map_err(port("comparing with the previous point"))
     }
 
     fn finish(self) -> Result<DiskCounts, PortError> {

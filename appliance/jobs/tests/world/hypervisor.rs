@@ -1,8 +1,10 @@
 //! The hypervisor of the world.
 
 use super::{CAPACITY, World};
+use api::Portrait;
 use jobs::ports::{
-    Changes, DatastoreView, DiskView, Hypervisor, LunView, PortError, Since, VmView, VmfsView,
+    Changes, Created, DatastoreView, DiskView, Hypervisor, LunView, PortError, Since, VmPortrait,
+    VmView, VmfsView,
 };
 use model::{ChangeId, DiskIdentity, VmIdentity, VmUuid};
 
@@ -38,6 +40,8 @@ impl Hypervisor for World {
             },
             template: false,
             powered_off: false,
+            fault_tolerance: None,
+            tools_running: state.tools_running,
             cbt_supported: true,
             cbt_enabled: state.cbt_enabled,
             consolidation_needed: false,
@@ -46,6 +50,10 @@ impl Hypervisor for World {
             disks: vec![self.disk(None)],
             problems: Vec::new(),
         })
+    }
+
+    async fn again(&self, vm: &VmView) -> Result<VmView, PortError> {
+        self.vm(&vm.identity.uuid).await
     }
 
     async fn is_gone(&self, _reference: &str) -> Result<bool, PortError> {
@@ -59,11 +67,17 @@ impl Hypervisor for World {
 
     async fn datastores(&self) -> Result<Vec<DatastoreView>, PortError> {
         self.call("datastores")?;
-        let vmfs = VmfsView {
-            uuid: self.uuid(),
-            luns: vec![LunView { name: NAA.into(), capacity: Some(640 << 20) }],
-        };
-        Ok(vec![DatastoreView { name: "san01".into(), kind: "VMFS".into(), vmfs: Some(vmfs) }])
+        let uuid = self.uuid();
+        let state = self.state.lock().unwrap();
+        let vmfs =
+            VmfsView { uuid, luns: vec![LunView { name: NAA.into(), capacity: Some(640 << 20) }] };
+        Ok(vec![DatastoreView {
+            name: "san01".into(),
+            kind: "VMFS".into(),
+            capacity: 640 << 20,
+            free: state.free_bytes,
+            vmfs: Some(vmfs),
+        }])
     }
 
     async fn enable_cbt(&self, _vm: &VmView) -> Result<(), PortError> {
@@ -72,14 +86,31 @@ impl Hypervisor for World {
         Ok(())
     }
 
+    async fn block_migration(&self, _vm: &VmView, source: &str) -> Result<bool, PortError> {
+        self.call("block migration")?;
+        self.state.lock().unwrap().blocked.push(source.into());
+        self.call("answer to block migration")?;
+        Ok(true)
+    }
+
+    async fn allow_migration(&self, _vm: &VmView, source: &str) -> Result<(), PortError> {
+        self.call("allow migration")?;
+        self.state.lock().unwrap().blocked.retain(|blocked| blocked != source);
+        Ok(())
+    }
+
     async fn create_snapshot(
         &self,
         _vm: &VmView,
         name: &str,
         _description: &str,
-    ) -> Result<String, PortError> {
+        quiesce: bool,
+    ) -> Result<Created, PortError> {
         self.call("create snapshot")?;
         let mut state = self.state.lock().unwrap();
+        if quiesce && !state.rests {
+            return Ok(Created::NotQuiesced("a script in the guest failed".into()));
+        }
         state.sequence += 1;
         let handle = format!("snapshot-{}", state.sequence);
         let truth = state.truth.clone();
@@ -87,7 +118,7 @@ impl Hypervisor for World {
         drop(state);
         // The answer can be lost although the snapshot was made.
         self.call("answer to create snapshot")?;
-        Ok(handle)
+        Ok(Created::Snapshot(handle))
     }
 
     async fn find_snapshots(&self, _vm: &VmView, name: &str) -> Result<Vec<String>, PortError> {
@@ -114,6 +145,12 @@ impl Hypervisor for World {
             }
         }
         Ok(vec![disk])
+    }
+
+    async fn portrait(&self, _vm: &VmView, _snapshot: &str) -> Result<VmPortrait, PortError> {
+        self.call("portrait")?;
+        let portrait = Portrait { name: "web01".into(), ..Portrait::default() };
+        Ok(VmPortrait { portrait, configuration: "<config/>".into() })
     }
 
     async fn changes(

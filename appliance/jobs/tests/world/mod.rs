@@ -40,6 +40,15 @@ pub struct State {
     pub sequence: u64,
     pub changes: Vec<(u64, DiskRange)>,
     pub cbt_enabled: bool,
+    /// Free bytes of the datastore.
+    pub free_bytes: u64,
+    /// VMware Tools run, and bring the guest to rest.
+    pub tools_running: bool,
+    pub rests: bool,
+    /// Names under which migration is held off.
+    pub blocked: Vec<String>,
+    /// So many of the next writes are not tracked.
+    pub kept_back: usize,
     /// Writes that wait for the snapshot to be removed.
     pub delta: Vec<(u64, Vec<u8>)>,
     /// The network path: brings what the snapshot froze; `None`: there is none.
@@ -105,6 +114,11 @@ impl World {
             sequence: 0,
             changes: Vec::new(),
             cbt_enabled: false,
+            free_bytes: 320 << 20,
+            tools_running: true,
+            rests: true,
+            blocked: Vec::new(),
+            kept_back: 0,
             delta: Vec::new(),
             network: None,
             lie: None,
@@ -239,6 +253,10 @@ impl State {
     fn write_base(&mut self, offset: u64, bytes: &[u8]) {
         self.volume.write(FLAT, offset, bytes).unwrap();
         self.volume.flush().unwrap();
+        if let Some(left) = self.kept_back.checked_sub(1) {
+            self.kept_back = left;
+            return;
+        }
         let area = DiskRange { offset, length: bytes.len() as u64 };
         self.changes.push((self.sequence, area));
     }

@@ -1,10 +1,11 @@
 //! The store of the world: points in memory. Each call can fail.
 
 use super::World;
+use jobs::RunRecord;
 use jobs::ports::{
     DiskCounts, DiskDraft, DiskSink, PointDraft, PointSink, PortError, PreviousPoint, Store,
 };
-use model::{DiskIdentity, RecoveryPointId, VmIdentity};
+use model::{Consistency, DiskIdentity, ReadMode, RecoveryPointId, VmIdentity};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, Weak};
 
@@ -13,12 +14,14 @@ pub const CHUNK: u64 = 1 << 20;
 #[derive(Clone)]
 pub struct StoredDisk {
     pub identity: DiskIdentity,
+    pub mode: ReadMode,
     pub cells: BTreeMap<u64, Vec<u8>>,
 }
 
 #[derive(Clone)]
 pub struct StoredPoint {
     pub id: RecoveryPointId,
+    pub consistency: Consistency,
     pub disks: Vec<StoredDisk>,
     pub files: BTreeMap<String, Vec<u8>>,
 }
@@ -65,13 +68,22 @@ impl Store for MemoryStore {
         Ok(self.points.lock().unwrap().last().map(|point| PreviousPoint {
             id: point.id,
             disks: point.disks.iter().map(|disk| disk.identity.clone()).collect(),
+            cross_check: RunRecord::parse(&point.files[RunRecord::FILE]).unwrap().cross_check,
         }))
+    }
+
+    fn since_full(&self, _vm: &VmIdentity) -> Result<Vec<RecoveryPointId>, PortError> {
+        self.call("since full")?;
+        let points = self.points.lock().unwrap();
+        let incremental = |point: &&StoredPoint| point.disks[0].mode == ReadMode::Incremental;
+        Ok(points.iter().rev().take_while(incremental).map(|point| point.id).collect())
     }
 
     fn begin(&self, draft: PointDraft) -> Result<Point, PortError> {
         self.call("begin")?;
         let id = RecoveryPointId(draft.run.0);
-        let point = StoredPoint { id, disks: Vec::new(), files: BTreeMap::new() };
+        let consistency = draft.consistency;
+        let point = StoredPoint { id, consistency, disks: Vec::new(), files: BTreeMap::new() };
         Ok(Point { store: self.clone(), point: Arc::new(Mutex::new(point)) })
     }
 }
@@ -90,8 +102,10 @@ impl PointSink for Point {
             let points = self.store.points.lock().unwrap();
             points.iter().find(|point| point.id == id).unwrap().disks[index].cells.clone()
         });
-        self.point.lock().unwrap().disks.push(StoredDisk { identity: draft.identity, cells });
-        Ok(Disk { store: self.store.clone(), point: Arc::clone(&self.point) })
+        let parent = cells.clone();
+        let disk = StoredDisk { identity: draft.identity, mode: draft.mode, cells };
+        self.point.lock().unwrap().disks.push(disk);
+        Ok(Disk { store: self.store.clone(), point: Arc::clone(&self.point), parent })
     }
 
     fn file(&mut self, name: &str, bytes: &[u8]) -> Result<(), PortError> {
@@ -112,6 +126,7 @@ impl PointSink for Point {
 pub struct Disk {
     store: MemoryStore,
     point: Arc<Mutex<StoredPoint>>,
+    parent: BTreeMap<u64, Vec<u8>>,
 }
 
 impl DiskSink for Disk {
@@ -125,6 +140,17 @@ impl DiskSink for Disk {
         self.store.call("zero")?;
         self.point.lock().unwrap().disks.last_mut().unwrap().cells.remove(&cell);
         Ok(())
+    }
+
+    fn is_as_parent(&self, cell: u64, bytes: Option<&[u8]>) -> Result<bool, PortError> {
+        self.store.call("compare")?;
+        let parent = self.parent.get(&cell);
+        Ok(match bytes {
+            Some(bytes) if bytes.iter().any(|&byte| byte != 0) => {
+                parent.is_some_and(|parent| parent == bytes)
+            }
+            _ => parent.is_none_or(|parent| parent.iter().all(|&byte| byte == 0)),
+        })
     }
 
     fn finish(self) -> Result<DiskCounts, PortError> {

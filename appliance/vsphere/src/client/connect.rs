@@ -54,6 +54,7 @@ pub(super) async fn connect(config: Config) -> Result<Shared, VsphereError> {
         root: content.root,
         property_collector: content.property_collector,
         view_manager: content.view_manager,
+        authorization_manager: content.authorization_manager,
         task_timeout,
     })
 }
@@ -63,6 +64,7 @@ struct ServiceContent {
     root: MoRef,
     property_collector: MoRef,
     view_manager: MoRef,
+    authorization_manager: Option<MoRef>,
     session_manager: MoRef,
 }
 
@@ -89,6 +91,9 @@ fn decode(content: Node<'_>) -> Result<ServiceContent, WireError> {
         root: content.need("rootFolder")?.moref()?,
         property_collector: content.need("propertyCollector")?.moref()?,
         view_manager: content.need("viewManager")?.moref()?,
+        authorization_manager: content
+            .child("authorizationManager")
+            .and_then(|node| node.moref().ok()),
         session_manager: content.need("sessionManager")?.moref()?,
     })
 }

@@ -5,9 +5,12 @@ mod caller;
 mod changes;
 mod connect;
 mod listing;
+mod migration;
+mod portrait;
 mod properties;
 mod session;
 mod snapshots;
+mod tags;
 mod task;
 mod tls;
 mod transport;
@@ -23,6 +26,7 @@ use std::time::Duration;
 
 pub use changes::ChangedSince;
 pub use connect::About;
+pub use tags::Tag;
 
 /// How to reach and enter a vSphere server.
 #[derive(Clone, Debug)]
@@ -58,6 +62,7 @@ struct Shared {
     root: MoRef,
     property_collector: MoRef,
     view_manager: MoRef,
+    authorization_manager: Option<MoRef>,
     task_timeout: Duration,
 }
 
@@ -113,7 +118,12 @@ mod tests {
             send(client.create_snapshot(object, "", "", true));
             send(client.snapshot_disks(object));
             send(client.find_snapshots(object, ""));
+            send(client.snapshot_configuration(object));
+            send(client.placement(object));
+            send(client.tags(object));
             send(client.remove_snapshot(object));
+            send(client.block_migration(object, ""));
+            send(client.allow_migration(object, ""));
             send(client.consolidate(object));
             send(client.changed_areas(object, object, 0, 0, &ChangedSince::All));
             send(client.logout());

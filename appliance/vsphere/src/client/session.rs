@@ -6,6 +6,7 @@
 //! and paging tokens belong to a session: that is why whole operations are repeated, not calls.
 
 use super::caller::Caller;
+use super::transport::{Exchange, Reply, Transport};
 use crate::error::VsphereError;
 use crate::requests::{self, Request};
 use crate::secret::Secret;
@@ -116,6 +117,22 @@ impl Session {
         let cookie = self.ticket().cookie;
         let returned = self.caller.call(object, request, cookie.as_deref(), limit).await?;
         Ok(returned.response)
+    }
+
+    /// User and password, for what has a session of its own.
+    pub(super) fn account(&self) -> (&str, &str) {
+        (&self.user, self.password.reveal())
+    }
+
+    /// The way to the server.
+    pub(super) fn transport(&self) -> &Transport {
+        &self.caller.transport
+    }
+
+    /// A call that is not SOAP, as one of a few at a time.
+    pub(super) async fn exchange(&self, exchange: Exchange) -> Result<Reply, VsphereError> {
+        let _permit = self.calls.acquire().await.expect("the semaphore is never closed");
+        self.caller.transport.exchange(exchange, self.call_timeout).await
     }
 
     /// Logs in.

@@ -22,6 +22,8 @@ pub struct Disk {
     pub thin: bool,
     /// Shared with other VMs (multi-writer): no snapshot covers it.
     pub shared: bool,
+    /// Its file is encrypted by vSphere (`backing.keyId`): what lies on the LUN is no use.
+    pub encrypted: bool,
     /// Cursor of change tracking; only in a snapshot's configuration is it worth keeping.
     pub change_id: Option<ChangeId>,
     /// What the disk is made of.
@@ -98,6 +100,7 @@ fn decode_disk(device: Node<'_>) -> Result<Disk, WireError> {
         mode: mode(backing.get("diskMode").unwrap_or_default()),
         thin: backing.get_bool("thinProvisioned").unwrap_or(false),
         shared: backing.get("sharing").is_some_and(|sharing| sharing != "sharingNone"),
+        encrypted: backing.child("keyId").is_some(),
         change_id: backing.get("changeId").map(|id| ChangeId(id.to_owned())),
         backing_kind: kind(backing),
         parents: parents(backing)?,

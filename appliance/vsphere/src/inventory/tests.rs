@@ -66,6 +66,27 @@ fn a_disk_without_capacity_is_a_problem_of_its_vm() {
 }
 
 #[test]
+fn fault_tolerance_and_encryption_are_known_where_they_are() {
+    let plain = vms().remove(0);
+    assert!(plain.fault_tolerance.is_none() && !plain.encrypted && !plain.disks[0].encrypted);
+    let more = "<propSet><name>config.ftInfo</name>\
+        <val xsi:type=\"FaultToleranceSecondaryConfigInfo\">\
+        <role>2</role><instanceUuids>50 2b</instanceUuids><configPaths>x</configPaths>\
+        <orphaned>true</orphaned></val></propSet><propSet><name>config.keyId</name>\
+        <val xsi:type=\"CryptoKeyId\"><keyId>k</keyId></val></propSet><propSet>";
+    let text = include_str!("../../fixtures/vms.xml").replacen("<propSet>", more, 1).replacen(
+        "<diskMode>",
+        "<keyId><keyId>k</keyId></keyId><diskMode>",
+        1,
+    );
+    let vm = objects(&text, decode_vm).remove(0);
+    let pair = vm.fault_tolerance.expect("a pair");
+    assert_eq!((pair.role, pair.orphaned), (2, true));
+    assert!(vm.encrypted && vm.disks[0].encrypted && !vm.disks[1].encrypted);
+    assert_eq!(vm.problems, plain.problems);
+}
+
+#[test]
 fn snapshots_are_found_wherever_they_hang() {
     let vm = vms().remove(0);
     assert_eq!(vm.snapshots.len(), 1);

@@ -29,6 +29,10 @@ pub struct Vm {
     pub tools_running: bool,
     /// `runtime.connectionState` is `connected`.
     pub connected: bool,
+    /// `config.keyId` is there: its own files are encrypted by vSphere.
+    pub encrypted: bool,
+    /// `config.ftInfo` and `runtime.faultToleranceState`; `None`: not fault tolerant.
+    pub fault_tolerance: Option<FaultTolerance>,
     /// `runtime.consolidationNeeded`: deltas are left over from a removed snapshot.
     pub consolidation_needed: bool,
     /// Such as `[datastore1] web01/web01.vmx`.
@@ -42,6 +46,17 @@ pub struct Vm {
     /// What could not be read, for people: one line each. A VM with problems is listed, and must
     /// not be backed up as if it were whole.
     pub problems: Vec<String>,
+}
+
+/// A VM of a fault-tolerant pair.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FaultTolerance {
+    /// `ftInfo.role`: 1 is the primary, greater ones are secondaries.
+    pub role: u64,
+    /// `ftInfo.orphaned`: its primary is gone.
+    pub orphaned: bool,
+    /// `runtime.faultToleranceState`, such as `running` or `needSecondary`.
+    pub state: String,
 }
 
 /// `runtime.powerState`.
@@ -95,10 +110,13 @@ pub(crate) const VM_PROPERTIES: &[&str] = &[
     "config.files.vmPathName",
     "config.changeTrackingEnabled",
     "config.hardware.device",
+    "config.keyId",
+    "config.ftInfo",
     "capability.changeTrackingSupported",
     "runtime.powerState",
     "runtime.connectionState",
     "runtime.consolidationNeeded",
+    "runtime.faultToleranceState",
     "guest.toolsRunningStatus",
     "snapshot",
     "datastore",
@@ -132,6 +150,8 @@ pub(crate) fn decode_vm(object: &ObjectContent<'_>) -> Vm {
         cbt_enabled: truth("config.changeTrackingEnabled"),
         tools_running: object.text("guest.toolsRunningStatus") == Some("guestToolsRunning"),
         connected: object.text("runtime.connectionState") == Some("connected"),
+        encrypted: object.get("config.keyId").is_some(),
+        fault_tolerance: fault_tolerance(object, &mut problems),
         consolidation_needed: truth("runtime.consolidationNeeded"),
         vmx_path: text("config.files.vmPathName"),
         datastores: references(object.get("datastore")),
@@ -140,6 +160,21 @@ pub(crate) fn decode_vm(object: &ObjectContent<'_>) -> Vm {
         snapshots,
         problems,
     }
+}
+
+fn fault_tolerance(
+    object: &ObjectContent<'_>,
+    problems: &mut Vec<String>,
+) -> Option<FaultTolerance> {
+    let info = object.get("config.ftInfo")?;
+    let role = info.need_u64("role").map_err(|error| {
+        problems.push(format!("its role in fault tolerance cannot be read: {error}"));
+    });
+    Some(FaultTolerance {
+        role: role.ok()?,
+        orphaned: info.get_bool("orphaned").unwrap_or(false),
+        state: object.text("runtime.faultToleranceState").unwrap_or_default().to_owned(),
+    })
 }
 
 fn disks(object: &ObjectContent<'_>, problems: &mut Vec<String>) -> Vec<Disk> {

@@ -7,6 +7,10 @@
 
 use std::fmt::Write as _;
 
+/// Of an element that stands alone.
+const NAMESPACES: &str = " xmlns=\"urn:vim25\" xmlns:xsd=\"http://www.w3.org/2001/XMLSchema\" \
+    xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\"";
+
 /// Which namespace an element is in, as far as it matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Namespace {
@@ -127,6 +131,35 @@ impl<'a> Node<'a> {
         self.children().find(|child| child.name() == name)
     }
 
+    /// The element with all that is below it as XML, under the name `name`: what the tree kept,
+    /// which of vim25 is everything. Recursion is bounded by the depth limit of the reader.
+    pub(crate) fn to_xml(self, name: &str) -> String {
+        let mut out = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n".to_owned();
+        self.xml_into(&mut out, name, NAMESPACES);
+        out.push('\n');
+        out
+    }
+
+    fn xml_into(self, out: &mut String, name: &str, namespaces: &str) {
+        let _ = write!(out, "<{name}{namespaces}"); // writing to a String cannot fail
+        if let Some(kind) = self.xsi_type() {
+            // The reader keeps no prefixes; types of vim25 begin with a capital, XML's own do not.
+            let own = kind.starts_with(|c: char| c.is_ascii_lowercase());
+            let _ = write!(out, " xsi:type=\"{}", if own { "xsd:" } else { "" });
+            escape(out, kind);
+            out.push('"');
+        }
+        if let Some(kind) = self.type_attr() {
+            out.push_str(" type=\"");
+            escape(out, kind);
+            out.push('"');
+        }
+        out.push('>');
+        escape(out, self.text());
+        self.children().for_each(|child| child.xml_into(out, child.name(), ""));
+        let _ = write!(out, "</{name}>");
+    }
+
     /// The element as text for a log, at most about `limit` bytes of it.
     pub(crate) fn render(self, limit: usize) -> String {
         let mut out = String::new();
@@ -156,6 +189,22 @@ impl<'a> Node<'a> {
             }
         }
         let _ = write!(out, "</{}>", self.name());
+    }
+}
+
+/// Text as XML carries it; what a reader gave us has nothing that XML cannot carry.
+fn escape(out: &mut String, text: &str) {
+    for c in text.chars() {
+        match c {
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '&' => out.push_str("&amp;"),
+            '"' => out.push_str("&quot;"),
+            '\t' | '\n' | '\r' => {
+                let _ = write!(out, "&#{};", u32::from(c));
+            }
+            _ => out.push(c),
+        }
     }
 }
 

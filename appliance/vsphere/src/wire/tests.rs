@@ -27,6 +27,20 @@ fn fault(body: &str) -> Fault {
 }
 
 #[test]
+fn a_tree_written_as_xml_is_the_same_tree_when_read_again() {
+    let text = "<config xmlns=\"urn:vim25\" xmlns:xsd=\"http://www.w3.org/2001/XMLSchema\" \
+        xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\"><name>a &lt;b&gt; &amp; \"c\"&#10;\
+        d</name><device xsi:type=\"VirtualDisk\"><host type=\"HostSystem\">host-1</host></device>\
+        <extra><value xsi:type=\"xsd:string\"> x </value><value/></extra></config>";
+    let document = parse_fragment(text);
+    let written = document.root().to_xml("config");
+    let again = parse_fragment(&written);
+    assert_eq!(again.root().render(100_000), document.root().render(100_000));
+    assert!(written.contains("<value xsi:type=\"xsd:string\"> x </value>"), "{written}");
+    assert_eq!(again.root().to_xml("config"), written);
+}
+
+#[test]
 fn the_type_attribute_is_known_by_its_namespace_not_its_prefix() {
     let text = "<a xmlns:_XMLSchema-instance=\"http://www.w3.org/2001/XMLSchema-instance\" \
         xmlns:x=\"urn:other\"><b _XMLSchema-instance:type=\"xsd:string\" type=\"Folder\">v</b>\

@@ -24,8 +24,13 @@ pub(crate) struct Writer {
 impl Writer {
     /// Begins `method` on the object `this`.
     pub(crate) fn method(method: &'static str, this: &MoRef) -> Self {
+        Self::method_in("urn:vim25", method, this)
+    }
+
+    /// As [`Writer::method`], of another namespace.
+    pub(crate) fn method_in(namespace: &str, method: &'static str, this: &MoRef) -> Self {
         let mut writer = Self { out: HEAD.to_owned(), open: vec![method], unwritable: None };
-        let _ = write!(writer.out, "<{method} xmlns=\"urn:vim25\">"); // a String cannot fail
+        let _ = write!(writer.out, "<{method} xmlns=\"{namespace}\">"); // a String cannot fail
         writer.moref("_this", this);
         writer
     }

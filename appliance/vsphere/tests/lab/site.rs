@@ -25,7 +25,7 @@ pub(crate) const ALLOCATED: [(u64, u64); 3] =
 /// A running lab vCenter.
 pub(crate) struct Site {
     child: Child,
-    _stdin: ChildStdin,
+    stdin: Option<ChildStdin>,
     _directory: TempDir,
     pub(crate) url: String,
     pub(crate) thumbprint: Thumbprint,
@@ -71,7 +71,7 @@ impl Site {
         let ready: Value = serde_json::from_str(&line).expect("the lab announces itself");
         Self {
             child,
-            _stdin: stdin,
+            stdin: Some(stdin),
             _directory: directory,
             url: ready["sdk"].as_str().unwrap().to_owned(),
             thumbprint: ready["thumbprint"].as_str().unwrap().parse().unwrap(),
@@ -139,7 +139,8 @@ impl Site {
 
 impl Drop for Site {
     fn drop(&mut self) {
-        let _ = self.child.kill();
+        // It ends with its input, and then takes its files away with it.
+        drop(self.stdin.take());
         let _ = self.child.wait();
     }
 }

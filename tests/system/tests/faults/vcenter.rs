@@ -1,7 +1,8 @@
 //! vCenter fails in each call; change tracking is reset.
 
-use crate::site::{Site, VM, ended_well};
+use crate::site::{Site, VM, ended_well, wait};
 use api::{RunResult, RunState};
+use model::Consistency;
 
 /// Every call of a run, with a fault that such a call can answer.
 const CALLS: &[(&str, &str, bool)] = &[
@@ -113,4 +114,126 @@ fn an_expired_session_is_made_anew() {
     site.lab.vcenter.control().post("/sessions/expire", &[], &[]).unwrap();
     let run = site.backup_and_compare("second");
     assert!(run.warnings.is_empty(), "{run:#?}");
+}
+
+#[test]
+fn a_change_that_tracking_keeps_back_is_found_told_and_read() {
+    let site = Site::new();
+    site.backup_and_compare("first");
+    site.lab.write(VM, 0, 9 << 20, b"seen").unwrap();
+    let incremental = site.backup_and_compare("second");
+    let Some(RunResult::Backup(result)) = &incremental.result else { unreachable!() };
+    assert!(result.compared_bytes > 0 && result.compared_bytes < 10 << 20, "{result:?}");
+
+    site.lab.vcenter.keep_back(VM, 2000, 1).unwrap();
+    site.lab.write(VM, 0, 8 << 20, &[0x77; 5000]).unwrap();
+    let truth = site.lab.keep_truth(VM, 0, "kept back").unwrap();
+    let run = site.backup_with(&["--cross-check", "100"]);
+    assert_eq!(run.state, RunState::Warning, "{run:#?}");
+    assert!(run.warnings.iter().any(|text| text.contains("byte 8388608")), "{run:#?}");
+    site.restore_and_compare(&run, &truth);
+    let suspected: Vec<_> = site.points().iter().map(|point| point.suspected_by).collect();
+    assert_eq!(suspected, [None, Some(run.id), None], "newest first: the second point alone");
+    let codes = |site: &Site| -> Vec<String> {
+        let status: api::Status = site.daemon.cli().unwrap().json(&["status"]).unwrap();
+        status.reasons.into_iter().map(|reason| reason.code).collect()
+    };
+    assert!(codes(&site).contains(&"changes-kept-back".into()));
+
+    let run = site.backup_with(&["--cross-check", "100"]);
+    assert_eq!(run.state, RunState::Succeeded, "{run:#?}");
+    assert!(!codes(&site).contains(&"changes-kept-back".into()), "every area was compared since");
+    site.restore_and_compare(&run, &truth);
+}
+
+/// Methods of the VM that nobody may call now.
+fn disabled(site: &Site) -> Vec<String> {
+    let state = site.lab.vcenter.state().unwrap();
+    let methods = state["vms"][0]["disabled_methods"].as_array().unwrap().clone();
+    methods.iter().map(|method| method.as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn migration_is_held_off_while_the_disks_are_read_and_never_longer() {
+    let mut site = Site::new();
+    let slow = serde_json::json!({ "method": "QueryChangedDiskAreas", "delay_ms": 1500 });
+    site.lab.vcenter.fault(&slow).unwrap();
+    std::thread::scope(|scope| {
+        let run = scope.spawn(|| site.backup());
+        wait("there is a snapshot", || !site.snapshots().is_empty());
+        assert!(disabled(&site).contains(&"RelocateVM_Task".into()));
+        let run = run.join().unwrap();
+        assert!(ended_well(&run) && run.warnings.is_empty(), "{run:#?}");
+    });
+    assert_eq!(disabled(&site), [] as [String; 0]);
+
+    site.lab.vcenter.fault(&slow).unwrap();
+    let now = ["backup", "run", VM, "--no-wait"];
+    assert!(site.daemon.cli().unwrap().output(&now).unwrap().status.success());
+    wait("there is a snapshot", || !site.snapshots().is_empty());
+    site.daemon.kill().unwrap();
+    assert!(!disabled(&site).is_empty(), "a crash leaves it");
+    site.daemon.start_again().unwrap();
+    wait("it is allowed again", || disabled(&site).is_empty());
+    site.wait_for_no_snapshot();
+
+    let refused = serde_json::json!({ "method": "DisableMethods", "fault": "NoPermission" });
+    site.lab.vcenter.fault(&refused).unwrap();
+    let run = site.backup();
+    assert_eq!(run.state, RunState::Warning, "{run:#?}");
+    assert!(run.warnings[0].contains("migration"), "{run:#?}");
+}
+
+#[test]
+fn a_guest_that_does_not_come_to_rest_is_told_or_the_run_fails() {
+    let site = Site::new();
+    let order = serde_json::json!(
+        { "method": "CreateSnapshot_Task", "fault": "ApplicationQuiesceFault", "task": true });
+    site.lab.vcenter.fault(&order).unwrap();
+    let run = site.backup();
+    assert_eq!(run.state, RunState::Warning, "{run:#?}");
+    assert!(run.warnings[0].contains("ApplicationQuiesceFault"), "{run:#?}");
+    site.lab.vcenter.fault(&order).unwrap();
+    let run = site.backup_with(&["--quiesce", "must"]);
+    site.failed_cleanly(&run, &["ApplicationQuiesceFault"]);
+    let run = site.backup_with(&["--quiesce", "must"]);
+    assert_eq!(run.state, RunState::Succeeded, "{run:#?}");
+    let of = site.points().iter().map(|point| point.consistency).collect::<Vec<_>>();
+    assert_eq!(of, [Consistency::Quiesced, Consistency::Crash]);
+}
+
+#[test]
+fn a_point_holds_what_it_takes_to_build_the_vm_anew() {
+    let site = Site::new();
+    let run = site.backup_and_compare("first");
+    assert!(run.warnings.is_empty(), "{run:#?}");
+    let point = run.point.unwrap().to_string();
+    let cli = site.daemon.cli().unwrap();
+    let detail: api::PointDetail = cli.json(&["point", "show", &point]).unwrap();
+    let portrait = detail.portrait.expect("a portrait");
+    assert_eq!(portrait.folder, ["Production"]);
+    assert_eq!(portrait.datacenter.as_deref(), Some("DC0"));
+    assert_eq!(portrait.datastores, ["san01-vmfs"]);
+    let attribute = portrait.custom_attributes.first().expect("an attribute");
+    assert_eq!((attribute.name.as_str(), attribute.value.as_str()), ("owner", "team <web01> & co"));
+    let tag = portrait.tags.first().expect("a tag");
+    assert_eq!((tag.category.as_str(), tag.name.as_str()), ("tier", "gold"));
+    let mac = &portrait.nics.first().expect("a network card").mac;
+
+    let file = site.lab.directory().join("config.xml");
+    let output = file.to_str().unwrap();
+    let name = api::Portrait::CONFIGURATION;
+    let arguments = ["point", "file", &point, name, "--output", output];
+    assert!(cli.output(&arguments).unwrap().status.success());
+    let text = std::fs::read_to_string(&file).unwrap();
+    let instance = &site.lab.datastore.vm(VM).unwrap().instance_uuid;
+    for part in [mac, instance, "<key>2000</key>", "xsi:type=\"ParaVirtualSCSIController\""] {
+        assert!(text.contains(part), "'{part}' is not in the configuration");
+    }
+    assert!(!cli.output(&arguments).unwrap().status.success(), "it is not overwritten unasked");
+    let shown = cli.output(&["point", "show", &point]).unwrap();
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    for part in ["tier: gold", "owner = team", mac, "Production"] {
+        assert!(shown.contains(part), "'{part}' is not in: {shown}");
+    }
 }

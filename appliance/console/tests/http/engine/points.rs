@@ -60,6 +60,7 @@ fn point(
             lock,
             verified,
             lost_segments: if vm == 2 { vec![9] } else { Vec::new() },
+            suspected_by: (vm == 2).then_some(RunId([8; 16])),
         },
         server_uuid: vms::SERVER.into(),
         run: RunId([9; 16]),
@@ -67,6 +68,7 @@ fn point(
         disks,
         not_contained: Vec::new(),
         files: vec![PointFile { name: VMX_NAME.into(), size_bytes: VMX.len() as u64 }],
+        portrait: None,
         holds: Vec::new(),
     }
 }

@@ -141,6 +141,7 @@ fn backup() -> RunResult {
         network_read_bytes: 0,
         changed_areas: 0,
         changed_bytes: 0,
+        compared_bytes: 0,
         cells: 12288,
         stored_bytes: TOTAL / 3,
         dedup_ratio: Some(1.25),

@@ -45,6 +45,10 @@ type VM struct {
 	UUID         string `json:"uuid"`
 	InstanceUUID string `json:"instance_uuid"`
 	Disks        []Disk `json:"disks"`
+
+	VMFolder   string            `json:"vm_folder"`  // folder of the inventory, "" = the datacenter's own
+	Tags       map[string]string `json:"tags"`       // category -> tag
+	Attributes map[string]string `json:"attributes"` // custom attributes
 }
 
 // Disk is one virtual disk with a FlatVer2 backing.

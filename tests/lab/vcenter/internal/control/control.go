@@ -40,6 +40,7 @@ func (p *Port) Handler() http.Handler {
 		"POST /fault":           p.fault,
 		"POST /faults/clear":    p.clearFaults,
 		"POST /cbt/reset":       p.resetTracking,
+		"POST /cbt/keep-back":   p.keepBack,
 		"POST /cbt/page":        p.pageAreas,
 		"POST /cbt/script":      p.script,
 		"POST /consolidation":   p.lockFiles,
@@ -124,6 +125,22 @@ func (p *Port) resetTracking(r *http.Request) (any, error) {
 		return nil, err
 	}
 	return done{true}, machine.ResetTracking(key)
+}
+
+// keepBack: POST /cbt/keep-back?vm=web01&disk=2000&writes=1: tracking misses the next write.
+func (p *Port) keepBack(r *http.Request) (any, error) {
+	machine, key, err := p.disk(r)
+	if err != nil {
+		return nil, err
+	}
+	writes, err := number(r, "writes")
+	if err != nil {
+		return nil, err
+	}
+	if writes < 0 || writes > 1<<20 {
+		return nil, badRequest{errors.New("writes must be 0 to 1048576")}
+	}
+	return done{true}, machine.KeepBack(key, int(writes))
 }
 
 // pageAreas: POST /cbt/page?areas=3, for all disks of all machines.

@@ -28,6 +28,7 @@ type disk struct {
 	grain     int64
 	pageAreas int
 	script    []ScriptedAnswer
+	unseen    int // how many more writes change tracking keeps back
 	// The base's allocated areas as of the last question that began at 0.
 	// Invariant: nil after each write to the base.
 	allocated []cbt.Area
@@ -52,7 +53,11 @@ func (m *Machine) Write(key int32, offset int64, data []byte) error {
 	// Tracked first: a write that fails half-way may have changed bytes, and an area too many is
 	// legal where one too few is not.
 	area := cbt.Area{Offset: offset, Length: int64(len(data))}
-	d.tracker.Record(area.Round(d.grain, d.config.Capacity))
+	if d.unseen > 0 {
+		d.unseen--
+	} else {
+		d.tracker.Record(area.Round(d.grain, d.config.Capacity))
+	}
 	if err := m.store(d, offset, data); err != nil {
 		return fmt.Errorf("write to %s: %w", d.config.Flat, err)
 	}

@@ -119,6 +119,14 @@ func (m *Machine) Script(key int32, answers []ScriptedAnswer) error {
 	})
 }
 
+// KeepBack makes change tracking miss the next n writes to one disk.
+func (m *Machine) KeepBack(key int32, n int) error {
+	return m.with(key, func(d *disk) error {
+		d.unseen = n
+		return nil
+	})
+}
+
 // PageAreas sets how many areas one answer holds, for all disks.
 func (m *Machine) PageAreas(n int) {
 	m.mu.Lock()

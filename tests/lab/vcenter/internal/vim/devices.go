@@ -24,9 +24,11 @@ func (s *Site) createVM(guest *Guest) error {
 		return err
 	}
 	registry := s.model.Map()
-	datacenter := registry.Any("Datacenter").(*simulator.Datacenter)
 	cluster := registry.Any("ClusterComputeResource").(*simulator.ClusterComputeResource)
-	folder := object.NewFolder(client, datacenter.VmFolder)
+	folder, err := s.folder(ctx, client, guest.Config.VMFolder)
+	if err != nil {
+		return err
+	}
 	pool := object.NewResourcePool(client, *cluster.ResourcePool)
 	task, err := folder.CreateVM(ctx, s.spec(guest.Config), pool, nil)
 	if err != nil {
@@ -45,7 +47,7 @@ func (s *Site) createVM(guest *Guest) error {
 		return err
 	}
 	s.finishVM(guest)
-	return nil
+	return s.describe(ctx, client, guest)
 }
 
 func (s *Site) spec(vm config.VM) types.VirtualMachineConfigSpec {
@@ -65,10 +67,28 @@ func (s *Site) spec(vm config.VM) types.VirtualMachineConfigSpec {
 			VmPathName: s.path(vm.Folder + "/" + vm.Name + ".vmx"),
 		},
 		ChangeTrackingEnabled: types.NewBool(false),
-		DeviceChange: []types.BaseVirtualDeviceConfigSpec{&types.VirtualDeviceConfigSpec{
-			Operation: types.VirtualDeviceConfigSpecOperationAdd, Device: controller,
-		}},
+		DeviceChange: []types.BaseVirtualDeviceConfigSpec{
+			&types.VirtualDeviceConfigSpec{
+				Operation: types.VirtualDeviceConfigSpecOperationAdd, Device: controller,
+			},
+			&types.VirtualDeviceConfigSpec{
+				Operation: types.VirtualDeviceConfigSpecOperationAdd, Device: networkCard(vm),
+			},
+		},
 	}
+}
+
+// networkCard has an address of its own in every VM: the end of the VM's UUID.
+func networkCard(vm config.VM) *types.VirtualVmxnet3 {
+	end := strings.ToLower(vm.UUID[max(0, len(vm.UUID)-4):])
+	card := &types.VirtualVmxnet3{}
+	card.Key = -1
+	card.Backing = &types.VirtualEthernetCardNetworkBackingInfo{
+		VirtualDeviceDeviceBackingInfo: types.VirtualDeviceDeviceBackingInfo{DeviceName: "VM Network"},
+	}
+	card.AddressType = string(types.VirtualEthernetCardMacTypeManual)
+	card.MacAddress = fmt.Sprintf("00:50:56:3f:%.2s:%s", end, end[min(2, len(end)):])
+	return card
 }
 
 func (s *Site) path(relative string) string {

@@ -5,6 +5,7 @@
 need_rust
 need_lab
 need_peers
-cargo build --release --bins --examples -p daemon -p cli -p fakes -p system -p san -p repository -p vmfs
+packages=(daemon cli fakes system san repository vmfs)
+cargo build --release --bins --examples "${packages[@]/#/-p}"
 export HOLDFAST_BIN=$ROOT/target/release
 exec target/release/bench ${1:+--only "$1"}

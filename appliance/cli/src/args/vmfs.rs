@@ -89,8 +89,8 @@ pub(crate) struct OnWhat {
     /// Image of a LUN or of its partition; repeat it for a volume of several extents
     #[arg(long = "image", value_name = "FILE", conflicts_with = "luns", group = "extents")]
     pub(crate) images: Vec<PathBuf>,
-    /// NAA name of a LUN, as 'san luns' lists it, read through the appliance; repeat it for a volume
-    /// of several extents
+    /// NAA name of a LUN, as 'san luns' lists it, read through the appliance; repeat it for a
+    /// volume of several extents
     #[arg(long = "lun", value_name = "NAA", group = "extents")]
     pub(crate) luns: Vec<NaaName>,
     /// The image is a file system without a logical volume (of a host's own disk)

@@ -58,8 +58,8 @@ impl Fc {
         &self.machine
     }
 
-    /// Runs the program that asks, inside, with [`INSIDE`] set to `part`. What it says comes line by
-    /// line, so that a guest that hangs has said how far it came.
+    /// Runs the program that asks, inside, with [`INSIDE`] set to `part`. What it says comes
+    /// line by line, so that a guest that hangs has said how far it came.
     ///
     /// # Errors
     /// When it does not end in time. How it ended is the caller's to judge.

@@ -50,7 +50,8 @@ fn text(opened: &Opened, report: &CheckReport, problems: &[Problem]) -> String {
     let verdict = match problems.len() {
         0 => "Everything holds.",
         _ if opened.live => {
-            "Not everything holds. If hosts write to this volume, check again: what stays is damage."
+            "Not everything holds. If hosts write to this volume, check again: what stays is \
+             damage."
         }
         _ => "Not everything holds.",
     };

@@ -76,5 +76,6 @@ fn a_lun_is_asked_who_it_is_before_it_is_read() {
     assert_eq!(status, Some(1));
     assert!(problem["detail"].as_str().unwrap().contains(NAA), "{problem}");
     site.lab.tgt.map(&spec).unwrap();
-    assert_eq!(on.json(&["info"]).0, Some(0));
+    let (status, told) = on.json(&["info"]);
+    assert_eq!(status, Some(0), "{told}");
 }

@@ -3,8 +3,8 @@
 use crate::args::{Args, OnWhat};
 use crate::client::Client;
 use crate::error::Error;
-use api::LUN_BYTES_MAX;
-use api::endpoint::ListSanLuns;
+use api::endpoint::{ListSanLuns, LoginSan};
+use api::{LUN_BYTES_MAX, SanLun};
 use block::{ReadAt, ReadError};
 use model::{ErrorKind, NaaName};
 use std::fs::File;
@@ -67,7 +67,13 @@ struct Lun {
 
 fn luns(args: &Args, names: &[NaaName]) -> Result<Vec<Lun>, Error> {
     let client = Arc::new(Client::new(args)?);
-    let known = client.ask(ListSanLuns, &[])?.luns;
+    let mut known = client.ask(ListSanLuns, &[])?.luns;
+    let is_known = |known: &[SanLun], name| known.iter().any(|lun| lun.names.contains(name));
+    if !names.iter().all(|name| is_known(&known, name)) {
+        // Presented since the last inventory, perhaps.
+        client.ask(LoginSan, &[])?;
+        known = client.ask(ListSanLuns, &[])?.luns;
+    }
     let lun = |name: &NaaName| {
         let found = known.iter().find(|lun| lun.names.contains(name));
         let found = found.ok_or_else(|| Error::NoLun { name: name.clone() })?;

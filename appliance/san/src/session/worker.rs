@@ -92,8 +92,13 @@ impl Worker {
             if leaving.is_some() && link.connection.in_flight() == 0 {
                 link.connection.logout(link.now());
             }
-            link.write_some();
+            if link.is_worth_writing() {
+                link.write_some();
+            }
             let read = link.read_some();
+            if !read {
+                link.write_some();
+            }
             let mut answered = false;
             while let Some(event) = link.connection.poll_event() {
                 match event {

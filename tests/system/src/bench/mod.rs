@@ -21,6 +21,7 @@ pub mod many;
 pub mod resident;
 pub mod rounds;
 pub mod san;
+pub mod socket;
 pub mod store;
 pub mod timed;
 pub mod vmfs;
@@ -83,6 +84,8 @@ pub const ALL: &[Bench] = &[
     // a second, and processor time of the reading process for the same bytes.
     Bench { name: "san.seq_read.vs_libiscsi", how: How::Alone(san::sequential) },
     Bench { name: "san.seq_read.cpu_vs_libiscsi", how: How::Alone(san::sequential_cpu) },
+    // The same ratio for receiving alone: no initiator over TCP takes less.
+    Bench { name: "san.seq_read.cpu_limit_vs_libiscsi", how: How::Alone(socket::limit) },
     // Random reads of 4 KiB, 32 in flight.
     Bench { name: "san.rand_read.vs_libiscsi", how: How::Alone(san::random) },
     // Our sequential reads by two portals, a session each / by one.

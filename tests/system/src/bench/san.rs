@@ -34,9 +34,9 @@ const DIGESTS: Load = Load { digests: true, ..SEQUENTIAL };
 
 /// What came of it.
 #[derive(Clone, Copy)]
-struct Rate {
+pub(super) struct Rate {
     mib_per_s: f64,
-    cpu_s_per_gib: f64,
+    pub(super) cpu_s_per_gib: f64,
 }
 
 impl Rate {
@@ -127,7 +127,7 @@ fn rates(ours: Rate, theirs: Rate, goal: Goal, about: Measurement) -> Measuremen
 }
 
 /// Sequential reads, measured once for both ratios that are made of them.
-fn sequential_sides() -> Result<(Rate, Rate, Measurement)> {
+pub(super) fn sequential_sides() -> Result<(Rate, Rate, Measurement)> {
     static TAKEN: Mutex<Option<(Rate, Rate, Measurement)>> = Mutex::new(None);
     let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner); // whole or not there
     if let Some(sides) = &*taken {

@@ -69,6 +69,17 @@ pub struct State {
     volume: Volume,
 }
 
+/// Counts the calls that a run makes, and lets those fail that were chosen.
+pub trait Calls: Send + Sync {
+    fn call(&self, name: &str) -> Result<(), PortError>;
+}
+
+impl Calls for World {
+    fn call(&self, name: &str) -> Result<(), PortError> {
+        World::call(self, name)
+    }
+}
+
 pub struct World {
     pub state: Mutex<State>,
     pub store: MemoryStore,
@@ -139,7 +150,7 @@ impl World {
             image,
             _dir: dir,
         });
-        store.attach(&world);
+        store.attach(Arc::downgrade(&world) as _);
         world
     }
 

@@ -1,6 +1,6 @@
 //! The store of the world: points in memory. Each call can fail.
 
-use super::World;
+use super::Calls;
 use jobs::RunRecord;
 use jobs::ports::{
     DiskCounts, DiskDraft, DiskSink, PointDraft, PointSink, PortError, PreviousPoint, Store,
@@ -42,17 +42,18 @@ impl StoredPoint {
 #[derive(Clone, Default)]
 pub struct MemoryStore {
     pub points: Arc<Mutex<Vec<StoredPoint>>>,
-    world: Arc<Mutex<Weak<World>>>,
+    calls: Arc<Mutex<Option<Weak<dyn Calls>>>>,
 }
 
 impl MemoryStore {
-    pub fn attach(&self, world: &Arc<World>) {
-        *self.world.lock().unwrap() = Arc::downgrade(world);
+    /// From now on each call is counted there.
+    pub fn attach(&self, calls: Weak<dyn Calls>) {
+        *self.calls.lock().unwrap() = Some(calls);
     }
 
     fn call(&self, name: &str) -> Result<(), PortError> {
-        let world = self.world.lock().unwrap().upgrade().unwrap();
-        world.call(name)
+        let calls = self.calls.lock().unwrap().as_ref().and_then(Weak::upgrade);
+        calls.unwrap().call(name)
     }
 }
 

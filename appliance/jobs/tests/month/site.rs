@@ -158,7 +158,7 @@ impl Calls for Site {
 impl Hypervisor for Site {
     async fn vm(&self, uuid: &VmUuid) -> Result<VmView, PortError> {
         self.vcenter("vm")?;
-        Ok(Self::view(uuid, &*self.with(uuid).unwrap()))
+        Ok(Self::view(uuid, &self.with(uuid).unwrap()))
     }
 
     async fn again(&self, vm: &VmView) -> Result<VmView, PortError> {

@@ -22,10 +22,11 @@ mod inventory;
 mod requests;
 mod secret;
 mod thumbprint;
+mod tree;
 mod wire;
 
 pub use areas::AreasError;
-pub use client::{About, ChangedSince, Client, Config, Tag};
+pub use client::{About, ChangedSince, Client, Config, Tag, Watcher};
 pub use error::VsphereError;
 pub use inventory::{
     BackingKind, Configuration, Datastore, Disk, DiskMode, Extent, FaultTolerance, Nic, Placement,
@@ -33,4 +34,5 @@ pub use inventory::{
 };
 pub use secret::Secret;
 pub use thumbprint::{ParseThumbprintError, Thumbprint};
+pub use tree::{Change, ChangeKind, Object, Properties, Replica, Tree, Update, Value};
 pub use wire::{Fault, MoRef, WireError};

@@ -14,6 +14,7 @@ mod tags;
 mod task;
 mod tls;
 mod transport;
+mod watch;
 
 use crate::error::VsphereError;
 use crate::requests::Request;
@@ -27,6 +28,7 @@ use std::time::Duration;
 pub use changes::ChangedSince;
 pub use connect::About;
 pub use tags::Tag;
+pub use watch::Watcher;
 
 /// How to reach and enter a vSphere server.
 #[derive(Clone, Debug)]

@@ -19,7 +19,7 @@ pub(crate) use datastore::{DATASTORE_PROPERTIES, decode_datastore};
 pub(crate) use disk::decode_disks;
 pub(crate) use lun::{HOST_PROPERTIES, decode_luns};
 pub(crate) use portrait::{ROOT_PROPERTIES, Root, decode_configuration, decode_root};
-pub(crate) use vm::{VM_PROPERTIES, decode_vm};
+pub(crate) use vm::{VM_PROPERTIES, decode_snapshots, decode_vm};
 
 #[cfg(test)]
 mod tests;

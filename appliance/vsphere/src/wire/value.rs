@@ -47,6 +47,15 @@ impl fmt::Debug for MoRef {
     }
 }
 
+/// vSphere writes the three characters that separate paths as `%2f`, `%5c` and `%25` in names.
+pub(crate) fn unescaped(name: &str) -> String {
+    let mut text = name.to_owned();
+    for (code, character) in [("%2f", "/"), ("%2F", "/"), ("%5c", "\\"), ("%5C", "\\")] {
+        text = text.replace(code, character);
+    }
+    text.replace("%25", "%")
+}
+
 impl<'a> Node<'a> {
     /// The child's text when the child is there and not empty: vSphere sends empty elements for
     /// values that it does not know, enums included.

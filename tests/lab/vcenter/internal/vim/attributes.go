@@ -64,6 +64,9 @@ func (s *Site) describe(ctx context.Context, client *vim25.Client, guest *Guest)
 
 // REST is the simulator's own REST side, of which the tags are used; the configured ones are there.
 func (s *Site) REST(ctx context.Context, at string) (http.Handler, error) {
+	if s.config.Standalone {
+		return http.NotFoundHandler(), nil // a host has none
+	}
 	user := url.UserPassword(s.config.User, s.config.Password)
 	_, handler := vapi.New(&url.URL{Scheme: "https", Host: at, User: user}, s.model.Map())
 	server := httptest.NewServer(handler)

@@ -32,6 +32,10 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// How the appliance fares
     Status,
+    /// The inventory of vCenter or a host, as a tree
+    Inventory,
+    /// Snapshots of all VMs: whose they seem to be, how old and how large; none is touched
+    Snapshots,
     /// Virtual machines of the inventory
     #[command(subcommand)]
     Vm(Vm),

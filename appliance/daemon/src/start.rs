@@ -33,6 +33,8 @@ const QUEUE: usize = 1000;
 /// How long a stop waits for a run to clean up after itself. What is not undone by then is in
 /// the journal and undone at the next start.
 const STOP_MAX: Duration = Duration::from_secs(60);
+/// How long a stop waits for the end of the inventory's session.
+const FOLLOW_MAX: Duration = Duration::from_secs(5);
 /// How long a start waits for the warden, which may be starting too.
 const WARDEN_MAX: Duration = Duration::from_secs(60);
 const WARDEN_PAUSE: Duration = Duration::from_secs(1);
@@ -57,6 +59,8 @@ pub(crate) async fn run(
     tokio::spawn(worker::sweeper(Arc::clone(&appliance)));
     tokio::spawn(worker::ticker(Arc::clone(&appliance)));
     tokio::spawn(worker::watcher(Arc::clone(&appliance)));
+    let vcenter = Arc::clone(&appliance.vcenter);
+    let follow = tokio::spawn(async move { vcenter.follow().await });
     tokio::spawn(worker::looker(Arc::clone(&appliance)));
     tokio::spawn(maintenance::worker(Arc::clone(&appliance)));
 
@@ -68,7 +72,11 @@ pub(crate) async fn run(
     let served =
         console::serve(listener, token, Arc::clone(&appliance), stop).await.context("console");
     tracing::info!("stopping");
+    appliance.vcenter.inventory.end();
     stop_runs(&appliance, work).await;
+    if timeout(FOLLOW_MAX, follow).await.is_err() {
+        tracing::debug!("the inventory's session was not ended in time");
+    }
     served
 }
 

@@ -2,6 +2,7 @@
 //! [`Outcome`].
 
 mod backup;
+mod inventory;
 mod ledger;
 mod lock;
 mod point;
@@ -36,6 +37,8 @@ pub(crate) fn execute(args: &Args, show: Show) -> Result<Outcome, Error> {
         Command::Completions { shell } => Ok(completions(*shell)),
         Command::Vmfs(command) => vmfs::run(args, show, command),
         Command::Status => status::show(client),
+        Command::Inventory => inventory::show(client),
+        Command::Snapshots => inventory::snapshots(client),
         Command::Vm(Vm::List) => vm::list(client),
         Command::Backup(Backup::Run { vms, full, cross_check, quiesce, no_wait }) => {
             let (vms, cross_check_percent) = (vms.clone(), *cross_check);

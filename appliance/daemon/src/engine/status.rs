@@ -164,5 +164,6 @@ fn vcenter_status(appliance: &Appliance) -> VcenterStatus {
         connected: seen.about.is_some() && seen.error.is_none(),
         full_name: seen.about.map(|about| about.full_name),
         error: seen.error,
+        inventory: appliance.vcenter.inventory.status(),
     }
 }

@@ -4,6 +4,7 @@
 pub(crate) mod fabric;
 pub(crate) mod hypervisor;
 pub(crate) mod journal_file;
+pub(crate) mod live;
 pub(crate) mod network;
 mod portrait;
 pub(crate) mod store;

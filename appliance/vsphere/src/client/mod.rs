@@ -121,6 +121,7 @@ mod tests {
             send(client.snapshot_disks(object));
             send(client.find_snapshots(object, ""));
             send(client.snapshot_configuration(object));
+            send(client.layout(object));
             send(client.placement(object));
             send(client.tags(object));
             send(client.remove_snapshot(object));

@@ -85,6 +85,11 @@ impl<'a> Node<'a> {
         self.need(name)?.number("a number that is not negative")
     }
 
+    /// This element's own number.
+    pub(crate) fn own_u64(self) -> Result<u64, WireError> {
+        self.number("a number that is not negative")
+    }
+
     /// The child's number, if there is such a child; wrong text is an error all the same.
     pub(crate) fn get_u64(self, name: &str) -> Result<Option<u64>, WireError> {
         self.child(name).map(|node| node.number("a number that is not negative")).transpose()

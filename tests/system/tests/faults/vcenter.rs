@@ -21,6 +21,7 @@ const CALLS: &[(&str, &str, bool)] = &[
 fn a_fault_in_any_call_leaves_nothing_and_is_told() {
     for (method, fault, task) in CALLS {
         let site = Site::new();
+        followed(&site); // so that the fault does not hit the first listing of the inventory
         let order = serde_json::json!({ "method": method, "fault": fault, "task": task });
         site.lab.vcenter.fault(&order).unwrap();
         let output = site.daemon.cli().unwrap().output(&["--json", "backup", "run", VM]).unwrap();
@@ -107,6 +108,14 @@ fn areas_that_contradict_themselves_give_a_full_and_a_warning() {
     assert_eq!(run.state, RunState::Warning, "{run:#?}");
 }
 
+/// Waits until the inventory is followed.
+fn followed(site: &Site) -> api::InventoryStatus {
+    let cli = site.daemon.cli().unwrap();
+    let status = || cli.json::<api::Status>(&["status"]).unwrap().vcenter.inventory;
+    wait("the inventory is live", || status().live);
+    status()
+}
+
 #[test]
 fn an_expired_session_is_made_anew() {
     let site = Site::new();
@@ -114,6 +123,33 @@ fn an_expired_session_is_made_anew() {
     site.lab.vcenter.control().post("/sessions/expire", &[], &[]).unwrap();
     let run = site.backup_and_compare("second");
     assert!(run.warnings.is_empty(), "{run:#?}");
+    an_inventory_is_followed_and_used(&site);
+}
+
+/// Of the same site: changes come in by themselves, and a run does not list all VMs.
+fn an_inventory_is_followed_and_used(site: &Site) {
+    assert!(followed(site).objects > 10);
+    let cli = site.daemon.cli().unwrap();
+    let control = site.lab.vcenter.control();
+    let shown = |name: &str| {
+        let page: api::Page<api::InventoryObject> = cli.json(&["inventory"]).unwrap();
+        page.items.into_iter().find(|object| object.name == name)
+    };
+    let vm = shown(VM).expect("the VM is in the inventory");
+    assert_eq!(vm.uuid.unwrap().0, site.lab.datastore.vm(VM).unwrap().instance_uuid);
+    let uuid = "5099f0a0-1111-2222-3333-444455556666";
+    control.post("/vm/add", &[("vm", "new01"), ("uuid", uuid)], &[]).unwrap();
+    wait("a new VM is seen", || shown("new01").is_some());
+    control.post("/vm/remove", &[("vm", "new01")], &[]).unwrap();
+    wait("its end is seen", || shown("new01").is_none());
+
+    let views = || site.lab.vcenter.state().unwrap()["calls"]["CreateContainerView"].as_u64();
+    let before = views().unwrap();
+    site.backup();
+    let listings = views().unwrap() - before;
+    assert!(listings <= 4, "datastores and LUNs are listed, VMs are not: {listings}");
+    let snapshots: api::Page<api::SnapshotView> = cli.json(&["snapshots"]).unwrap();
+    assert_eq!(snapshots.items, []);
 }
 
 #[test]

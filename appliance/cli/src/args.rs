@@ -94,6 +94,13 @@ pub(crate) enum Backup {
         #[arg(long)]
         no_wait: bool,
     },
+    /// Keep the configuration of every host, and of the vCenter where there is one, each as a
+    /// recovery point of its own: files and no disks
+    Configuration {
+        /// Start the runs and return
+        #[arg(long)]
+        no_wait: bool,
+    },
 }
 
 /// `--quiesce`.

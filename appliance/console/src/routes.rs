@@ -142,7 +142,7 @@ fn san<E: Engine>(routes: Routes<E>) -> Routes<E> {
 }
 
 fn not_empty(request: api::RunRequest) -> Result<api::RunRequest, Failure> {
-    if !request.vms.is_empty() {
+    if !request.vms.is_empty() || request.configuration {
         return Ok(request);
     }
     let problem = Problem::of_request(400, "bad-body", "The body is not understood")

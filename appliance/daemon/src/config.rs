@@ -5,9 +5,11 @@
 
 use crate::keep::Keep;
 use crate::secret_file::{self, SecretFileError};
+use jobs::SnapshotLimits;
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The documented example, printed by `holdfastd --example`.
 pub(crate) const EXAMPLE: &str = include_str!("../holdfastd.toml");
@@ -83,6 +85,30 @@ pub(crate) struct Backup {
     pub(crate) cross_check_percent: u8,
     pub(crate) min_free_percent: u8,
     pub(crate) quiesce: api::Quiesce,
+    pub(crate) consolidate: bool,
+    pub(crate) snapshot_max_hours: u32,
+    pub(crate) snapshot_max_delta_percent: u8,
+    pub(crate) snapshot_over_limit: OverLimit,
+}
+
+/// What becomes of a run whose snapshot is over a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum OverLimit {
+    End,
+    Warn,
+}
+
+impl Backup {
+    /// What a snapshot may be and take.
+    pub(crate) fn limits(&self) -> SnapshotLimits {
+        SnapshotLimits {
+            max_age: Duration::from_secs(u64::from(self.snapshot_max_hours) * 3600),
+            max_delta_percent: self.snapshot_max_delta_percent,
+            ends_run: self.snapshot_over_limit == OverLimit::End,
+            ..SnapshotLimits::default()
+        }
+    }
 }
 
 impl Default for Backup {
@@ -91,6 +117,10 @@ impl Default for Backup {
             cross_check_percent: jobs::crosscheck::DEFAULT_PERCENT,
             min_free_percent: jobs::backup::MIN_FREE_PERCENT,
             quiesce: api::Quiesce::default(),
+            consolidate: true,
+            snapshot_max_hours: 24,
+            snapshot_max_delta_percent: 20,
+            snapshot_over_limit: OverLimit::End,
         }
     }
 }
@@ -231,6 +261,15 @@ impl Config {
             let percent = &self.backup.min_free_percent;
             return value("backup.min_free_percent", percent, "must lie between 0 and 90");
         }
+        if !(1..=720).contains(&self.backup.snapshot_max_hours) {
+            let hours = &self.backup.snapshot_max_hours;
+            return value("backup.snapshot_max_hours", hours, "must lie between 1 and 720");
+        }
+        if self.backup.snapshot_max_delta_percent > 100 {
+            let percent = &self.backup.snapshot_max_delta_percent;
+            let reason = "must lie between 0 and 100";
+            return value("backup.snapshot_max_delta_percent", percent, reason);
+        }
         if !(16..=4096).contains(&self.repository.segment_mib) {
             return value(
                 "repository.segment_mib",
@@ -353,6 +392,9 @@ mod tests {
             ("sessions = 1 ", "sessions = 9 ", "san.portal.sessions"),
             ("check_percent = 5", "check_percent = 101", "backup.cross_check_percent"),
             ("free_percent = 5", "free_percent = 91", "backup.min_free_percent"),
+            ("max_hours = 24", "max_hours = 0", "backup.snapshot_max_hours"),
+            ("delta_percent = 20", "delta_percent = 101", "backup.snapshot_max_delta_percent"),
+            ("over_limit = \"end\"", "over_limit = \"stop\"", "stop"),
             ("quiesce = \"or-crash\"", "quiesce = \"maybe\"", "maybe"),
             ("scrub_days = 30", "scrub_days = 0", "repository.scrub_days"),
             ("scrub_days = 30", "scrub_days = 366", "repository.scrub_days"),

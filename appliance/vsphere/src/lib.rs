@@ -26,11 +26,11 @@ mod tree;
 mod wire;
 
 pub use areas::AreasError;
-pub use client::{About, ChangedSince, Client, Config, Tag, Watcher};
+pub use client::{About, ChangedSince, Client, Config, ServerPart, Tag, Watcher};
 pub use error::VsphereError;
 pub use inventory::{
-    BackingKind, Configuration, Datastore, Disk, DiskMode, Extent, FaultTolerance, Layout, Nic,
-    Placement, PowerState, ScsiLun, SnapshotNode, Vm, VmfsInfo,
+    BackingKind, Configuration, Datastore, Disk, DiskMode, Extent, FaultTolerance, Host, Layout,
+    Nic, Placement, PowerState, ScsiLun, SnapshotNode, Vm, VmfsInfo,
 };
 pub use secret::Secret;
 pub use thumbprint::{ParseThumbprintError, Thumbprint};

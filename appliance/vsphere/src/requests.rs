@@ -233,6 +233,15 @@ pub(crate) fn enable_method(manager: &MoRef, vm: &MoRef, method: &str, source: &
     Request { method: "EnableMethods", body: w.finish(), repeatable: true }
 }
 
+pub(crate) fn retrieve_all_permissions(manager: &MoRef) -> Request {
+    request("RetrieveAllPermissions", manager, true, |_| ())
+}
+
+/// The host packs its configuration into a file and says where that is.
+pub(crate) fn backup_firmware(firmware: &MoRef) -> Request {
+    request("BackupFirmwareConfiguration", firmware, false, |_| ())
+}
+
 fn filter_spec(w: &mut Writer, name: &'static str, object: &MoRef, paths: &[&str]) {
     w.open(name, Some("PropertyFilterSpec"));
     property_set(w, object.kind(), paths);

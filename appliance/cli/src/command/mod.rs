@@ -47,7 +47,13 @@ pub(crate) fn execute(args: &Args, show: Show) -> Result<Outcome, Error> {
                 Quiesce::OrCrash => api::Quiesce::OrCrash,
                 Quiesce::Must => api::Quiesce::Must,
             });
-            let request = api::RunRequest { vms, full: *full, cross_check_percent, quiesce };
+            let (full, configuration) = (*full, false);
+            let request =
+                api::RunRequest { vms, configuration, full, cross_check_percent, quiesce };
+            backup::start(client, show, &request, *no_wait)
+        }
+        Command::Backup(Backup::Configuration { no_wait }) => {
+            let request = api::RunRequest { configuration: true, ..api::RunRequest::default() };
             backup::start(client, show, &request, *no_wait)
         }
         Command::Run(Run::List) => run::list(client),

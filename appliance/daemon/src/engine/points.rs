@@ -77,6 +77,7 @@ fn summary(point: &RecoveryPoint, record: &RunRecord, now: RetentionTime) -> Poi
         created: text::wall(point.started),
         size_bytes: point.capacity,
         stored_new_bytes: point.new_bytes,
+        configuration: jobs::configuration::is_configuration(&point.vm.uuid),
         mode: if full { PointMode::Full } else { PointMode::Incremental },
         transport: if network { Transport::Network } else { Transport::San },
         consistency: point.consistency,

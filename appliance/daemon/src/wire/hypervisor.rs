@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Mutex;
 use vsphere::{
-    About, BackingKind, ChangedSince, Client, Datastore, Disk, DiskMode, Extent, Layout, MoRef,
-    PowerState, ScsiLun, SnapshotNode, Vm, VsphereError,
+    About, BackingKind, ChangedSince, Client, Datastore, Disk, DiskMode, Extent, Host, Layout,
+    MoRef, PowerState, ScsiLun, ServerPart, SnapshotNode, Vm, VsphereError,
 };
 
 /// How to reach vCenter, the connection when there is one, and what is known about it.
@@ -109,6 +109,30 @@ impl Vcenter {
                 Err(PortError { kind, operation, source: error.into() })
             }
         }
+    }
+
+    /// All hosts, and the server that lists them.
+    pub(crate) async fn hosts(&self) -> Result<(About, Vec<Host>), PortError> {
+        let client = self.client().await?;
+        let hosts = self.note(client.hosts().await, "listing the hosts")?;
+        Ok((client.about().clone(), hosts))
+    }
+
+    /// The file that a host packs its configuration into.
+    pub(crate) async fn host_configuration(&self, host: &Host) -> Result<Vec<u8>, PortError> {
+        let client = self.client().await?;
+        client.host_configuration(host).await.map_err(|error| PortError {
+            kind: error.kind(),
+            operation: format!("fetching the configuration of host {}", host.name),
+            source: error.into(),
+        })
+    }
+
+    /// Roles, permissions, settings: each, or why not.
+    pub(crate) async fn server_parts(
+        &self,
+    ) -> Result<Vec<(&'static str, Result<ServerPart, VsphereError>)>, PortError> {
+        Ok(self.client().await?.server_configuration().await)
     }
 
     /// The files of one VM; `None`: the server does not say now.
@@ -282,6 +306,11 @@ impl Hypervisor for Vcenter {
                 Ok(Changes::Areas(self.note(areas, operation)?))
             }
         }
+    }
+
+    async fn delta_bytes(&self, vm: &VmView, snapshot: &str) -> Result<Option<u64>, PortError> {
+        let layout = self.layout(&vm_ref(vm)).await?;
+        Ok(layout.and_then(|layout| layout.bytes_since(&snapshot_ref(snapshot))))
     }
 
     async fn remove_snapshot(&self, vm: &VmView, snapshot: &str) -> Result<(), PortError> {

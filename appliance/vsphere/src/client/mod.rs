@@ -3,6 +3,7 @@
 mod address;
 mod caller;
 mod changes;
+mod configuration;
 mod connect;
 mod listing;
 mod migration;
@@ -26,6 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use changes::ChangedSince;
+pub use configuration::ServerPart;
 pub use connect::About;
 pub use tags::Tag;
 pub use watch::Watcher;
@@ -65,6 +67,7 @@ struct Shared {
     property_collector: MoRef,
     view_manager: MoRef,
     authorization_manager: Option<MoRef>,
+    option_manager: Option<MoRef>,
     task_timeout: Duration,
 }
 
@@ -121,6 +124,8 @@ mod tests {
             send(client.snapshot_disks(object));
             send(client.find_snapshots(object, ""));
             send(client.snapshot_configuration(object));
+            send(client.hosts());
+            send(client.server_configuration());
             send(client.layout(object));
             send(client.placement(object));
             send(client.tags(object));

@@ -154,3 +154,35 @@ async fn what_is_lost_begins_anew_and_what_is_refused_is_told() {
     assert!(watcher.next().await.is_err());
     assert!(watcher.next().await.unwrap().unwrap().fresh, "a lost answer begins a new listing");
 }
+
+#[tokio::test]
+async fn hosts_pack_their_configuration_and_the_server_tells_its_own() {
+    for alone in [false, true] {
+        let mode = |site: &mut serde_json::Value| site["standalone"] = json!(alone);
+        let test = "hosts_pack_their_configuration_and_the_server_tells_its_own";
+        let Some(site) = start_with(test, mode) else { return };
+        let client = site.client().await;
+        let hosts = client.hosts().await.unwrap();
+        assert_eq!(hosts.len(), if alone { 1 } else { 2 });
+        for host in &hosts {
+            let bundle = client.host_configuration(host).await.unwrap();
+            let wanted = format!("packed configuration of {}\n", host.name);
+            assert_eq!(String::from_utf8(bundle).unwrap(), wanted);
+            assert_eq!(host.thumbprint, Some(site.thumbprint));
+            assert!(host.connected && host.uuid.is_some());
+        }
+        let parts = client.server_configuration().await;
+        let xml = |name: &str| {
+            let part = parts.iter().find(|(part, _)| *part == name).unwrap();
+            part.1.as_ref().unwrap().xml.clone()
+        };
+        assert!(xml("roles").contains("<name>Admin</name>"));
+        assert!(xml("permissions").contains("<principal>"));
+        assert!(xml("settings").starts_with("<?xml"));
+
+        site.fault(&json!({"method": "BackupFirmwareConfiguration", "fault": "NoPermission"}));
+        let error = client.host_configuration(&hosts[0]).await.unwrap_err();
+        assert!(crate::site::told(&error).contains("NoPermission"));
+        client.logout().await.unwrap();
+    }
+}

@@ -186,3 +186,41 @@ async fn hosts_pack_their_configuration_and_the_server_tells_its_own() {
         client.logout().await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn the_delta_of_a_snapshot_is_told_in_bytes() {
+    let Some(site) = start("the_delta_of_a_snapshot_is_told_in_bytes") else { return };
+    let client = site.client().await;
+    let vm = the_vm(&client).await.moref;
+    let first = client.create_snapshot(&vm, "first", "", false).await.unwrap();
+    site.guest_writes(1 << 20, 8192);
+    let second = client.create_snapshot(&vm, "second", "", false).await.unwrap();
+    site.guest_writes(5 << 20, 512);
+    let layout = client.layout(&vm).await.unwrap().unwrap();
+    assert_eq!(layout.bytes_since(&first), Some(8192 + 512));
+    assert_eq!(layout.bytes_since(&second), Some(512));
+    client.remove_snapshot(&second).await.unwrap();
+    client.remove_snapshot(&first).await.unwrap();
+    site.guest_writes(0, 512);
+    assert_eq!(client.layout(&vm).await.unwrap().unwrap().bytes_since(&first), None);
+    client.logout().await.unwrap();
+}
+
+#[tokio::test]
+async fn fault_tolerance_and_encryption_are_seen() {
+    let Some(site) = start("fault_tolerance_and_encryption_are_seen") else { return };
+    let client = site.client().await;
+    assert_eq!(the_vm(&client).await.fault_tolerance, None);
+    let path = format!("/vm/traits?vm={}", crate::site::vm_in_query());
+    let order = |traits: serde_json::Value| site.order(&path, traits.to_string().as_bytes());
+    let secondary = json!({"role": 2, "orphaned": true, "state": "needSecondary"});
+    order(json!({"fault_tolerance": secondary, "encrypted": true}));
+    let vm = the_vm(&client).await;
+    let pair = vm.fault_tolerance.unwrap();
+    assert_eq!((pair.role, pair.orphaned, pair.state.as_str()), (2, true, "needSecondary"));
+    assert!(vm.encrypted);
+    order(json!({}));
+    let vm = the_vm(&client).await;
+    assert!(vm.fault_tolerance.is_none() && !vm.encrypted, "{vm:?}");
+    client.logout().await.unwrap();
+}

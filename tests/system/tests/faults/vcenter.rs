@@ -1,7 +1,7 @@
 //! vCenter fails in each call; change tracking is reset.
 
 use crate::site::{Site, VM, ended_well, wait};
-use api::{RunResult, RunState};
+use api::{Run, RunResult, RunState};
 use model::Consistency;
 
 /// Every call of a run, with a fault that such a call can answer.
@@ -271,5 +271,43 @@ fn a_point_holds_what_it_takes_to_build_the_vm_anew() {
     let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
     for part in ["tier: gold", "owner = team", mac, "Production"] {
         assert!(shown.contains(part), "'{part}' is not in: {shown}");
+    }
+    configurations_are_points_of_files(&site);
+}
+
+/// Of the same site: vCenter and its two hosts, each a point that is listed, verified and read.
+fn configurations_are_points_of_files(site: &Site) {
+    followed(site);
+    let cli = site.daemon.cli().unwrap();
+    let started: api::RunsStarted = cli.json(&["backup", "configuration"]).unwrap();
+    assert_eq!(started.runs.len(), 3);
+    for run in &started.runs {
+        assert!(ended_well(run) && run.warnings.is_empty(), "{run:#?}");
+    }
+    let points = site.points();
+    let of_files: Vec<_> = points.iter().filter(|point| point.configuration).collect();
+    assert_eq!((points.len(), of_files.len()), (4, 3));
+    let wanted = [
+        (
+            "the vCenter",
+            "inventory-1.json",
+            site.lab.datastore.vm(VM).unwrap().instance_uuid.clone(),
+        ),
+        ("the vCenter", "roles.xml", "<name>Admin</name>".into()),
+        ("host DC0_C0_H0", "configBundle.tgz", "packed configuration of DC0_C0_H0".into()),
+    ];
+    for (whose, name, part) in wanted {
+        let point = of_files.iter().find(|point| point.vm.name.ends_with(whose)).unwrap();
+        let (id, path) = (point.id.to_string(), site.lab.directory().join(name));
+        let output = path.to_str().unwrap();
+        let arguments = ["point", "file", &id, name, "--output", output];
+        assert!(cli.output(&arguments).unwrap().status.success());
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains(&part), "{name}: '{part}' is not in it");
+        let verified: Run = cli.json(&["point", "verify", &id]).unwrap();
+        assert_eq!(verified.state, RunState::Succeeded, "{verified:#?}");
+        let shown = cli.output(&["point", "show", &id]).unwrap();
+        let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+        assert!(shown.contains(name) && shown.contains("no disks"), "{shown}");
     }
 }

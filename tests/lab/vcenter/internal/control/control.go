@@ -46,6 +46,7 @@ func (p *Port) Handler() http.Handler {
 		"POST /consolidation":   p.lockFiles,
 		"POST /identity":        p.identity,
 		"POST /vm/add":          p.addVM,
+		"POST /vm/traits":       p.traits,
 		"POST /vm/remove":       p.removeVM,
 		"POST /vm/rename":       p.renameVM,
 		"POST /sessions/expire": p.expireSessions,
@@ -89,6 +90,10 @@ type done struct {
 
 // write: POST /write?vm=web01&disk=2000&offset=0, body = the guest's bytes.
 func (p *Port) write(r *http.Request) (any, error) {
+	guest, err := p.guest(r)
+	if err != nil {
+		return nil, err
+	}
 	machine, key, err := p.disk(r)
 	if err != nil {
 		return nil, err
@@ -101,7 +106,11 @@ func (p *Port) write(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return done{true}, machine.Write(key, offset, data)
+	if err := machine.Write(key, offset, data); err != nil {
+		return nil, err
+	}
+	p.Site.ShowLayout(guest)
+	return done{true}, nil
 }
 
 // fault: POST /fault, body = a wire.Rule.

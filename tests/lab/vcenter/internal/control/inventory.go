@@ -3,6 +3,8 @@ package control
 import (
 	"errors"
 	"net/http"
+
+	"holdfast/tests/lab/vcenter/internal/vim"
 )
 
 // addVM: POST /vm/add?vm=new01&uuid=50…, a machine without disks.
@@ -23,4 +25,18 @@ func (p *Port) removeVM(r *http.Request) (any, error) {
 func (p *Port) renameVM(r *http.Request) (any, error) {
 	query := r.URL.Query()
 	return done{true}, p.Site.RenameVM(r.Context(), query.Get("vm"), query.Get("to"))
+}
+
+// traits: POST /vm/traits?vm=web01, body = a vim.Traits; {} = as it was made.
+func (p *Port) traits(r *http.Request) (any, error) {
+	guest, err := p.guest(r)
+	if err != nil {
+		return nil, err
+	}
+	var traits vim.Traits
+	if err := order(r, &traits); err != nil {
+		return nil, err
+	}
+	p.Site.SetTraits(guest, traits)
+	return done{true}, nil
 }

@@ -50,7 +50,23 @@ pub(crate) struct Vcenter {
     pub(crate) call_timeout_seconds: u64,
     #[serde(default = "default_task_timeout")]
     pub(crate) task_timeout_seconds: u64,
+    pub(crate) file_backup: Option<FileBackup>,
 }
+
+/// Where the vCenter writes its own file-based backup.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FileBackup {
+    pub(crate) location: String,
+    pub(crate) user: String,
+    pub(crate) password_file: PathBuf,
+    #[serde(default = "default_parts")]
+    pub(crate) parts: Vec<String>,
+}
+
+/// How its location may begin.
+const FILE_BACKUP_SCHEMES: [&str; 8] =
+    ["sftp", "ftps", "https", "scp", "nfs", "smb", "ftp", "http"];
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -167,6 +183,9 @@ fn default_task_timeout() -> u64 {
 fn default_algorithms() -> Vec<String> {
     ["sha3-256", "sha256", "sha1", "md5"].map(String::from).to_vec()
 }
+fn default_parts() -> Vec<String> {
+    vec!["common".into()]
+}
 fn yes() -> bool {
     true
 }
@@ -253,6 +272,13 @@ impl Config {
                 "chap_user and chap_secret_file go together: give both or neither",
             );
         }
+        if let Some(order) = &self.vcenter.file_backup {
+            let scheme = order.location.split_once("://").map(|(scheme, _)| scheme);
+            if !scheme.is_some_and(|scheme| FILE_BACKUP_SCHEMES.contains(&scheme)) {
+                let reason = "must be a URL such as sftp://host/folder";
+                return value("vcenter.file_backup.location", &order.location, reason);
+            }
+        }
         if self.backup.cross_check_percent > 100 {
             let percent = &self.backup.cross_check_percent;
             return value("backup.cross_check_percent", percent, "must lie between 0 and 100");
@@ -334,6 +360,15 @@ impl Config {
         read_secret("vcenter.password_file", &self.vcenter.password_file)
     }
 
+    /// The password of the place of vCenter's own backup, where there is one.
+    pub(crate) fn file_backup_password(&self) -> Result<Option<String>, ConfigError> {
+        let order = self.vcenter.file_backup.as_ref();
+        let read = |order: &FileBackup| {
+            read_secret("vcenter.file_backup.password_file", &order.password_file)
+        };
+        order.map(read).transpose()
+    }
+
     /// The CHAP user and secret, when there are any.
     pub(crate) fn chap(&self) -> Result<Option<(String, String)>, ConfigError> {
         match (&self.san.chap_user, &self.san.chap_secret_file) {
@@ -392,6 +427,12 @@ mod tests {
             ("sessions = 1 ", "sessions = 9 ", "san.portal.sessions"),
             ("check_percent = 5", "check_percent = 101", "backup.cross_check_percent"),
             ("free_percent = 5", "free_percent = 91", "backup.min_free_percent"),
+            (
+                "\n[san]",
+                "\n[vcenter.file_backup]\nlocation = \"tape\"\nuser = \"u\"\n\
+                 password_file = \"f\"\n[san]",
+                "vcenter.file_backup.location",
+            ),
             ("max_hours = 24", "max_hours = 0", "backup.snapshot_max_hours"),
             ("delta_percent = 20", "delta_percent = 101", "backup.snapshot_max_delta_percent"),
             ("over_limit = \"end\"", "over_limit = \"stop\"", "stop"),

@@ -8,7 +8,9 @@ use crate::maintenance::{self, Maintenance};
 use crate::secret_file;
 use crate::secrets::{Secrets, recovery_file};
 use crate::watch::Watch;
-use crate::wire::{fabric::Sessions, hypervisor, hypervisor::Vcenter, journal_file::JournalFile};
+use crate::wire::{
+    configuration, fabric::Sessions, hypervisor, hypervisor::Vcenter, journal_file::JournalFile,
+};
 use crate::worker;
 use anyhow::Context;
 use jobs::{Journal, Registry, Verdicts};
@@ -112,7 +114,9 @@ fn build(
     let verdicts = Verdicts::load(Box::new(JournalFile::new(&config.state_dir, "compared")))
         .map_err(|error| anyhow::anyhow!("{error}"))
         .context("reading what was compared with the network path")?;
-    let vcenter = Vcenter::new(hypervisor::client_config(&config.vcenter, secrets.password)?);
+    let file_backup = configuration::file_backup(&config.vcenter, secrets.file_backup);
+    let client = hypervisor::client_config(&config.vcenter, secrets.password)?;
+    let vcenter = Vcenter::new(client, file_backup);
     let own = own_disks(&config)?;
     let kernel = config.san.kernel.then(Kernel::default);
     let fabric = Sessions::new(SanConfig { portals: portals(&config, secrets.chap)?, own, kernel });

@@ -5,8 +5,8 @@ use crate::locate::DatastorePath;
 use crate::ports::{DatastoreView, DiskView, FaultTolerance, VmView};
 use crate::record::NotContained;
 
-/// Refuses a VM in whose state no run may begin. `consolidate`: one that needs consolidation gets it
-/// first.
+/// Refuses a VM in whose state no run may begin. `consolidate`: one that needs consolidation gets
+/// it first.
 pub(crate) fn preflight(vm: &VmView, consolidate: bool) -> Result<(), RunError> {
     let refuse = |reason: &str| {
         Err(RunError::Preflight { vm: vm.identity.name.clone(), reason: reason.into() })

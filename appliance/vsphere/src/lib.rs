@@ -26,7 +26,7 @@ mod tree;
 mod wire;
 
 pub use areas::AreasError;
-pub use client::{About, ChangedSince, Client, Config, ServerPart, Tag, Watcher};
+pub use client::{About, ChangedSince, Client, Config, FileBackup, ServerPart, Tag, Watcher};
 pub use error::VsphereError;
 pub use inventory::{
     BackingKind, Configuration, Datastore, Disk, DiskMode, Extent, FaultTolerance, Host, Layout,

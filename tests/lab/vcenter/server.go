@@ -79,7 +79,9 @@ func serve(ctx context.Context, c *config.Config, out io.Writer) (err error) {
 	if _, err := fmt.Fprintf(out, "%s\n", line); err != nil {
 		return err
 	}
-	return run(ctx, map[net.Listener]http.Handler{sdk: routes(service, gate, tags, site), orders: port.Handler()})
+	return run(ctx, map[net.Listener]http.Handler{
+		sdk: routes(service, gate, tags, site), orders: port.Handler(),
+	})
 }
 
 // routes is the simulator's own set of paths, with the gate before /sdk.
@@ -93,6 +95,9 @@ func routes(
 	mux.HandleFunc("/nfc/", simulator.ServeNFC)
 	mux.Handle("/rest/", tags)
 	mux.Handle(site.Downloads())
+	backups := site.FileBackups()
+	mux.Handle(vim.FileBackupPath, backups)
+	mux.Handle(vim.FileBackupPath+"/", backups)
 	return mux
 }
 

@@ -173,8 +173,8 @@ fn view(
     }
 }
 
-/// How other products begin the names of their temporary snapshots, in lower case, as far as that is
-/// publicly known. A name proves nothing, and nothing is ever done because of it.
+/// How other products begin the names of their temporary snapshots, in lower case, as far as that
+/// is publicly known. A name proves nothing, and nothing is ever done because of it.
 const PRODUCTS: &[(&str, &str)] = &[
     ("veeam backup temporary snapshot", "Veeam"),
     ("veeam replica working snapshot", "Veeam"),

@@ -6,7 +6,7 @@ use jobs::ports::PortError;
 use model::{ErrorKind, VmIdentity, VmUuid};
 use serde_json::json;
 use std::collections::BTreeSet;
-use vsphere::{About, Host, MoRef, Object};
+use vsphere::{About, FileBackup, Host, MoRef, Object, ServerPart, VsphereError};
 
 /// Objects of the inventory in one file: a recovery point takes files of 8 MiB at the most.
 const OBJECTS: usize = 10_000;
@@ -76,6 +76,41 @@ impl ConfigurationSource for Vcenter {
 }
 
 impl Vcenter {
+    /// All hosts, and the server that lists them.
+    async fn hosts(&self) -> Result<(About, Vec<Host>), PortError> {
+        let client = self.client().await?;
+        let hosts = self.note(client.hosts().await, "listing the hosts")?;
+        Ok((client.about().clone(), hosts))
+    }
+
+    /// The file that a host packs its configuration into.
+    async fn host_configuration(&self, host: &Host) -> Result<Vec<u8>, PortError> {
+        let client = self.client().await?;
+        client.host_configuration(host).await.map_err(|error| PortError {
+            kind: error.kind(),
+            operation: format!("fetching the configuration of host {}", host.name),
+            source: error.into(),
+        })
+    }
+
+    /// Roles, permissions, settings: each, or why not.
+    async fn server_parts(
+        &self,
+    ) -> Result<Vec<(&'static str, Result<ServerPart, VsphereError>)>, PortError> {
+        Ok(self.client().await?.server_configuration().await)
+    }
+
+    /// Lets the vCenter make its own backup, where it is to: what it says of it, as JSON.
+    async fn own_backup(&self) -> Option<Result<serde_json::Value, PortError>> {
+        let order = self.file_backup.as_ref()?;
+        let client = match self.client().await {
+            Ok(client) => client,
+            Err(error) => return Some(Err(error)),
+        };
+        let ended = client.file_backup(order).await;
+        Some(self.note(ended, "the vCenter's own file-based backup"))
+    }
+
     async fn server_configuration(
         &self,
         identity: VmIdentity,
@@ -98,8 +133,34 @@ impl Vcenter {
                 }
             }
         }
+        match self.own_backup().await {
+            None => {}
+            Some(Err(error)) => view.missing.push(model::chain(&error)),
+            Some(Ok(said)) => {
+                if said["state"] != "SUCCEEDED" {
+                    let text =
+                        format!("the vCenter's own file-based backup did not succeed: {said}");
+                    view.missing.push(text);
+                }
+                add(&mut view, "file-backup.json".into(), pretty(&said));
+            }
+        }
         Ok(view)
     }
+}
+
+/// The order for vCenter's own backup from ours.
+pub(crate) fn file_backup(
+    config: &crate::config::Vcenter,
+    password: Option<String>,
+) -> Option<FileBackup> {
+    let order = config.file_backup.as_ref()?;
+    Some(FileBackup {
+        location: order.location.clone(),
+        user: order.user.clone(),
+        password: vsphere::Secret::new(password?),
+        parts: order.parts.clone(),
+    })
 }
 
 /// Keeps a file, or says that it is too large.

@@ -11,13 +11,15 @@ use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Mutex;
 use vsphere::{
-    About, BackingKind, ChangedSince, Client, Datastore, Disk, DiskMode, Extent, Host, Layout,
-    MoRef, PowerState, ScsiLun, ServerPart, SnapshotNode, Vm, VsphereError,
+    About, BackingKind, ChangedSince, Client, Datastore, Disk, DiskMode, Extent, FileBackup,
+    Layout, MoRef, PowerState, ScsiLun, SnapshotNode, Vm, VsphereError,
 };
 
 /// How to reach vCenter, the connection when there is one, and what is known about it.
 pub(crate) struct Vcenter {
     config: vsphere::Config,
+    /// Where it writes its own backup, if it is to.
+    pub(super) file_backup: Option<FileBackup>,
     client: Mutex<Option<Client>>,
     seen: StdMutex<Seen>,
     /// The inventory, followed by a task of its own.
@@ -32,9 +34,9 @@ pub(crate) struct Seen {
 }
 
 impl Vcenter {
-    pub(crate) fn new(config: vsphere::Config) -> Self {
+    pub(crate) fn new(config: vsphere::Config, file_backup: Option<FileBackup>) -> Self {
         let (client, seen, inventory) = (Mutex::default(), StdMutex::default(), Arc::default());
-        Self { config, client, seen, inventory }
+        Self { config, file_backup, client, seen, inventory }
     }
 
     /// Follows the inventory, with a session of its own, until it is told to end.
@@ -76,7 +78,7 @@ impl Vcenter {
         }
     }
 
-    async fn client(&self) -> Result<Client, PortError> {
+    pub(super) async fn client(&self) -> Result<Client, PortError> {
         let mut client = self.client.lock().await;
         if client.is_none() {
             let connected = Client::connect(self.config.clone()).await;
@@ -89,7 +91,7 @@ impl Vcenter {
     }
 
     /// Remembers the outcome for the status, and turns the error into the port's.
-    fn note<T>(
+    pub(super) fn note<T>(
         &self,
         result: Result<T, VsphereError>,
         operation: impl Into<String>,
@@ -109,30 +111,6 @@ impl Vcenter {
                 Err(PortError { kind, operation, source: error.into() })
             }
         }
-    }
-
-    /// All hosts, and the server that lists them.
-    pub(crate) async fn hosts(&self) -> Result<(About, Vec<Host>), PortError> {
-        let client = self.client().await?;
-        let hosts = self.note(client.hosts().await, "listing the hosts")?;
-        Ok((client.about().clone(), hosts))
-    }
-
-    /// The file that a host packs its configuration into.
-    pub(crate) async fn host_configuration(&self, host: &Host) -> Result<Vec<u8>, PortError> {
-        let client = self.client().await?;
-        client.host_configuration(host).await.map_err(|error| PortError {
-            kind: error.kind(),
-            operation: format!("fetching the configuration of host {}", host.name),
-            source: error.into(),
-        })
-    }
-
-    /// Roles, permissions, settings: each, or why not.
-    pub(crate) async fn server_parts(
-        &self,
-    ) -> Result<Vec<(&'static str, Result<ServerPart, VsphereError>)>, PortError> {
-        Ok(self.client().await?.server_configuration().await)
     }
 
     /// The files of one VM; `None`: the server does not say now.

@@ -5,6 +5,7 @@ mod caller;
 mod changes;
 mod configuration;
 mod connect;
+mod file_backup;
 mod listing;
 mod migration;
 mod portrait;
@@ -29,6 +30,7 @@ use std::time::Duration;
 pub use changes::ChangedSince;
 pub use configuration::ServerPart;
 pub use connect::About;
+pub use file_backup::FileBackup;
 pub use tags::Tag;
 pub use watch::Watcher;
 

@@ -3,7 +3,7 @@
 use crate::site::{PASSWORD, Site, VM, start, start_with, the_vm};
 use serde_json::json;
 use std::time::Duration;
-use vsphere::{MoRef, Replica, Tree, Watcher};
+use vsphere::{FileBackup, MoRef, Replica, Tree, Watcher};
 
 const UUID: &str = "5099f0a0-1111-2222-3333-444455556666";
 
@@ -222,5 +222,24 @@ async fn fault_tolerance_and_encryption_are_seen() {
     order(json!({}));
     let vm = the_vm(&client).await;
     assert!(vm.fault_tolerance.is_none() && !vm.encrypted, "{vm:?}");
+    client.logout().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_vcenter_is_told_to_make_its_own_backup() {
+    let Some(site) = start("a_vcenter_is_told_to_make_its_own_backup") else { return };
+    let client = site.client().await;
+    let order = |location: &str| FileBackup {
+        location: location.into(),
+        user: "vcenter".into(),
+        password: "Geheim".into(),
+        parts: vec!["common".into()],
+    };
+    let said = client.file_backup(&order("sftp://backup.example/vc")).await.unwrap();
+    assert_eq!((&said["state"], &said["progress"]), (&json!("SUCCEEDED"), &json!(100)));
+    let said = client.file_backup(&order("sftp://unreachable.example/vc")).await.unwrap();
+    assert_eq!(said["state"], "FAILED");
+    let error = client.file_backup(&order("nowhere")).await.unwrap_err();
+    crate::site::told(&error);
     client.logout().await.unwrap();
 }

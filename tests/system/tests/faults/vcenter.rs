@@ -117,6 +117,22 @@ fn followed(site: &Site) -> api::InventoryStatus {
 }
 
 #[test]
+fn a_vm_of_a_host_alone_is_backed_up() {
+    let site = Site::alone();
+    followed(&site);
+    let run = site.backup_and_compare("full");
+    assert!(run.warnings.is_empty(), "{run:#?}");
+    site.lab.write(VM, 0, 3 << 20, b"changed").unwrap();
+    let run = site.backup_and_compare("incremental");
+    let Some(RunResult::Backup(result)) = &run.result else { unreachable!() };
+    assert!(result.san_read_bytes < 16 << 20, "{result:?}");
+    let cli = site.daemon.cli().unwrap();
+    let started: api::RunsStarted = cli.json(&["backup", "configuration"]).unwrap();
+    assert_eq!(started.runs.len(), 1, "of the host; there is no vCenter");
+    assert!(ended_well(&started.runs[0]), "{started:#?}");
+}
+
+#[test]
 fn an_expired_session_is_made_anew() {
     let site = Site::new();
     site.backup_and_compare("first");

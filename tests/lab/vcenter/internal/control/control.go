@@ -218,13 +218,14 @@ type State struct {
 	VMs      []vim.GuestState `json:"vms"`
 	Calls    map[string]int   `json:"calls"`    // by method, since the start
 	Sessions int              `json:"sessions"` // live ones
+	Action   string           `json:"action"`   // SOAPAction of the newest call
 	Faults   []string         `json:"faults"`   // rules that may still hit
 }
 
 func (p *Port) state(*http.Request) (any, error) {
 	state := State{
 		VMs: []vim.GuestState{}, Calls: p.Gate.Calls(),
-		Sessions: len(p.Site.Sessions()), Faults: p.Gate.Rules.Pending(),
+		Sessions: len(p.Site.Sessions()), Action: p.Gate.Action(), Faults: p.Gate.Rules.Pending(),
 	}
 	for _, guest := range p.Site.Guests() {
 		state.VMs = append(state.VMs, p.Site.State(guest))

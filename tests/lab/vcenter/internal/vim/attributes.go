@@ -23,7 +23,7 @@ func (s *Site) folder(ctx context.Context, client *vim25.Client, name string) (*
 	registry := s.model.Map()
 	datacenter := registry.Any("Datacenter").(*simulator.Datacenter)
 	root := object.NewFolder(client, datacenter.VmFolder)
-	if name == "" {
+	if name == "" || s.config.Standalone { // a host has no folders of VMs
 		return root, nil
 	}
 	for _, child := range registry.Get(datacenter.VmFolder).(*simulator.Folder).ChildEntity {
@@ -36,7 +36,7 @@ func (s *Site) folder(ctx context.Context, client *vim25.Client, name string) (*
 
 // describe gives the VM its custom attributes.
 func (s *Site) describe(ctx context.Context, client *vim25.Client, guest *Guest) error {
-	if len(guest.Config.Attributes) == 0 {
+	if len(guest.Config.Attributes) == 0 || s.config.Standalone {
 		return nil
 	}
 	manager, err := object.GetCustomFieldsManager(client)

@@ -7,6 +7,7 @@
 //	snapshots.go  what happens when a snapshot comes or goes
 //	standalone.go the model: a vCenter, or a host alone
 //	firmware.go   the configuration that a host packs
+//	filebackup.go a vCenter's own file-based backup
 //	changes.go    machines that come and go while somebody watches
 //	methods.go    QueryChangedDiskAreas, ConsolidateVMDisks_Task, and refusals
 //	entities.go   disabled methods, failed tasks, sessions: what the HTTP side asks for

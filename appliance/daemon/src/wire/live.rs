@@ -1,15 +1,17 @@
 //! The live inventory: a task that follows it, and what is known of it.
 
 use api::{InventoryStatus, text};
-use model::WallTime;
+use model::{ErrorKind, WallTime};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::timeout;
-use vsphere::{Replica, Tree, Update, Watcher};
+use vsphere::{Replica, Tree, Update, VsphereError, Watcher};
 
 /// Pauses after the first, second … failure in a row.
 const PAUSES_SECONDS: [u64; 5] = [1, 2, 5, 10, 30];
+/// Pause after a refusal: a server locks an account that fails to log in again and again.
+const REFUSED: Duration = Duration::from_secs(600);
 /// How long a session may take to end.
 const LOGOUT: Duration = Duration::from_secs(5);
 
@@ -59,17 +61,22 @@ impl Live {
         let mut pauses = PAUSES_SECONDS.iter().copied();
         loop {
             let (mut watcher, mut heard) = (None, false);
+            let refused;
             tokio::select! {
-                error = self.listen(&config, now, &mut watcher, &mut heard) => self.lost(&error),
+                error = self.listen(&config, now, &mut watcher, &mut heard) => {
+                    self.lost(&error.text);
+                    refused = error.refused;
+                }
                 () = self.stop.notified() => return log_out(watcher).await,
             }
             log_out(watcher).await;
             if heard {
                 pauses = PAUSES_SECONDS.iter().copied();
             }
-            let pause = pauses.next().unwrap_or(PAUSES_SECONDS[PAUSES_SECONDS.len() - 1]);
+            let next = pauses.next().unwrap_or(PAUSES_SECONDS[PAUSES_SECONDS.len() - 1]);
+            let pause = if refused { REFUSED } else { Duration::from_secs(next) };
             tokio::select! {
-                () = tokio::time::sleep(Duration::from_secs(pause)) => {}
+                () = tokio::time::sleep(pause) => {}
                 () = self.stop.notified() => return,
             }
         }
@@ -87,16 +94,16 @@ impl Live {
         now: fn() -> WallTime,
         slot: &mut Option<Watcher>,
         heard: &mut bool,
-    ) -> String {
+    ) -> Lost {
         let watcher = match Watcher::connect(config.clone()).await {
             Ok(watcher) => slot.insert(watcher),
-            Err(error) => return model::chain(&error),
+            Err(error) => return Lost::by(&error),
         };
         loop {
             match watcher.next().await.map(|update| self.take(update, now())) {
                 Ok(Ok(())) => *heard = true,
-                Ok(Err(error)) => return error,
-                Err(error) => return model::chain(&error),
+                Ok(Err(text)) => return Lost { text, refused: true },
+                Err(error) => return Lost::by(&error),
             }
         }
     }
@@ -104,6 +111,9 @@ impl Live {
     fn take(&self, update: Option<Update>, now: WallTime) -> Result<(), String> {
         let mut state = self.lock();
         if let Some(update) = update {
+            if update.fresh {
+                state.since = None; // there was a break
+            }
             let whole = state.replica.take(update).map_err(|error| error.to_string())?;
             if !whole {
                 return Ok(());
@@ -129,6 +139,19 @@ impl Live {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Why nothing more is heard.
+struct Lost {
+    text: String,
+    /// Trying again soon would harm or help nothing.
+    refused: bool,
+}
+
+impl Lost {
+    fn by(error: &VsphereError) -> Self {
+        Self { text: model::chain(error), refused: error.kind() == ErrorKind::Refused }
     }
 }
 
@@ -173,7 +196,9 @@ mod tests {
         assert_eq!(status.as_of, Some(text::wall(WallTime(40))));
         assert_eq!(status.error.as_deref(), Some("no route"));
 
-        live.take(Some(update(true, false, "vm-3")), WallTime(70)).unwrap();
+        live.take(Some(update(true, true, "vm-3")), WallTime(69)).unwrap();
+        assert!(!live.status().live, "it is listed anew");
+        live.take(Some(update(false, false, "vm-3")), WallTime(70)).unwrap();
         let status = live.status();
         assert_eq!((status.live, status.objects, status.error), (true, 1, None));
         assert_eq!(status.since, Some(text::wall(WallTime(70))));

@@ -30,8 +30,8 @@ pub struct FileBackup {
 }
 
 impl Client {
-    /// Starts a backup and waits for its end. Gives what the vCenter says about it, as JSON; whether
-    /// it succeeded stands there as `state`.
+    /// Starts a backup and waits for its end. Gives what the vCenter says about it, as JSON; as
+    /// `state` it says whether it succeeded.
     pub async fn file_backup(&self, order: &FileBackup) -> Result<Value, VsphereError> {
         let scheme = order.location.split_once("://").map(|(scheme, _)| scheme.to_uppercase());
         let piece = json!({

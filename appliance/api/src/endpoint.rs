@@ -4,6 +4,7 @@
 //! Each endpoint is a type, so that a handler or a call with the wrong request or response does
 //! not compile; [`ENDPOINTS`] lists them all for whoever walks the table.
 
+use crate::inventory::{InventoryObject, SnapshotView};
 use crate::ledger::{ConsistencyQuery, InclusionQuery, Leaves, LeavesQuery, LedgerHead, Proof};
 use crate::maintenance::{
     ExpiryPreview, Forecast, ForecastQuery, MaintenanceRequest, MaintenanceRun,
@@ -164,6 +165,10 @@ endpoints! {
     GetStatus: Get "/status", Nothing, Nothing => 200 Status;
     /// The VMs of the inventory, by name.
     ListVms: Get "/vms", PageQuery, Nothing => 200 Page<VmSummary>;
+    /// The whole inventory, by reference; parents name the tree.
+    ListInventory: Get "/inventory", PageQuery, Nothing => 200 Page<InventoryObject>;
+    /// The snapshots of all VMs: whose they seem to be, how old, how large.
+    ListSnapshots: Get "/snapshots", PageQuery, Nothing => 200 Page<SnapshotView>;
     /// Starts a backup run for each of the VMs.
     StartRuns: Post "/runs", Nothing, RunRequest => 202 RunsStarted;
     /// The runs, newest first.

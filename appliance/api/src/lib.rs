@@ -8,6 +8,7 @@
 //! | module | content |
 //! |---|---|
 //! | [`endpoint`] | method, path, types and success status of every call |
+//! | [`inventory`] | the tree of everything, the snapshots in it |
 //! | [`vm`] | virtual machines and how their disks would be read |
 //! | [`run`] | runs, their progress and results |
 //! | [`point`] | recovery points, their disks, locks and files |
@@ -25,6 +26,7 @@
 //! responses may gain fields at any time, so a client ignores those it does not know.
 
 pub mod endpoint;
+pub mod inventory;
 pub mod ledger;
 pub mod maintenance;
 pub mod page;
@@ -39,6 +41,7 @@ pub mod vm;
 pub mod volume;
 
 pub use endpoint::{ENDPOINTS, Endpoint, EndpointInfo, Method, Nothing, Raw};
+pub use inventory::{InventoryKind, InventoryObject, InventoryStatus, SnapshotOwner, SnapshotView};
 pub use ledger::{
     ConsistencyQuery, InclusionQuery, LeafView, Leaves, LeavesQuery, LedgerHead, Proof,
 };

@@ -57,6 +57,9 @@ pub struct PointSummary {
     pub size_bytes: u64,
     /// What this point added to the repository, compressed.
     pub stored_new_bytes: u64,
+    /// It holds the configuration of a host or a server: files, and no disks.
+    #[serde(default)]
+    pub configuration: bool,
     /// How much was read for it; `full` when at least one disk was read in full.
     pub mode: PointMode,
     /// How the bytes came; `network` when at least one disk came that way.

@@ -15,6 +15,9 @@ use std::collections::BTreeMap;
 pub struct RunRequest {
     /// Names or `config.instanceUuid`s. A name that several VMs have is refused.
     pub vms: Vec<String>,
+    /// Also the configuration of every host, and of the vCenter where there is one: a run for each.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub configuration: bool,
     /// Read everything allocated, even where an incremental were possible.
     #[serde(default)]
     pub full: bool,

@@ -1,5 +1,6 @@
 //! How the appliance fares, in one answer.
 
+use crate::inventory::InventoryStatus;
 use crate::maintenance::{Forecast, MaintenanceRun, QuarantinedSegment};
 use crate::san::Acknowledgement;
 use jiff::Timestamp;
@@ -164,6 +165,9 @@ pub struct VcenterStatus {
     pub full_name: Option<String>,
     /// Why not connected.
     pub error: Option<String>,
+    /// Whether its inventory is followed.
+    #[serde(default)]
+    pub inventory: InventoryStatus,
 }
 
 /// The LUNs within reach.

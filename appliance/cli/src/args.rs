@@ -32,6 +32,10 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// How the appliance fares
     Status,
+    /// The inventory of vCenter or a host, as a tree
+    Inventory,
+    /// Snapshots of all VMs: whose they seem to be, how old and how large; none is touched
+    Snapshots,
     /// Virtual machines of the inventory
     #[command(subcommand)]
     Vm(Vm),
@@ -86,6 +90,13 @@ pub(crate) enum Backup {
         /// Whether the guest is brought to rest; as configured when not given
         #[arg(long, value_name = "POLICY")]
         quiesce: Option<Quiesce>,
+        /// Start the runs and return
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// Keep the configuration of every host, and of the vCenter where there is one, each as a
+    /// recovery point of its own: files and no disks
+    Configuration {
         /// Start the runs and return
         #[arg(long)]
         no_wait: bool,

@@ -3,10 +3,11 @@
 use api::{
     AcknowledgementRequest, ConsistencyQuery, DataRanges, DataRangesQuery, DeletionPreview,
     Discovered, DiscoveryRequest, ExpiryPreview, FcPorts, Forecast, ForecastQuery, HoldRequest,
-    InclusionQuery, KeyEpoch, Leaves, LeavesQuery, LedgerHead, LockExtension, LockTightening,
-    LockView, LunBytesQuery, LunTest, LunTestRequest, MaintenanceRequest, MaintenanceRun, Page,
-    PageQuery, PointDetail, PointQuery, PointSummary, Problem, Proof, Protection, Run, RunRequest,
-    RunsStarted, SanLun, SanLuns, SanPaths, SanSessions, Status, VmSummary, VolumeRequest, Volumes,
+    InclusionQuery, InventoryObject, KeyEpoch, Leaves, LeavesQuery, LedgerHead, LockExtension,
+    LockTightening, LockView, LunBytesQuery, LunTest, LunTestRequest, MaintenanceRequest,
+    MaintenanceRun, Page, PageQuery, PointDetail, PointQuery, PointSummary, Problem, Proof,
+    Protection, Run, RunRequest, RunsStarted, SanLun, SanLuns, SanPaths, SanSessions, SnapshotView,
+    Status, VmSummary, VolumeRequest, Volumes,
 };
 use bytes::Bytes;
 use model::{DiskRange, ErrorKind, NaaName, RecoveryPointId, RunId};
@@ -26,6 +27,18 @@ pub trait Engine: Send + Sync + 'static {
 
     /// The VMs of the inventory. [`Page::cut`] makes the page.
     fn vms(&self, query: PageQuery) -> impl Future<Output = EngineResult<Page<VmSummary>>> + Send;
+
+    /// The inventory as it is known now. [`Page::cut`] makes the page.
+    fn inventory(
+        &self,
+        query: PageQuery,
+    ) -> impl Future<Output = EngineResult<Page<InventoryObject>>> + Send;
+
+    /// The snapshots of all VMs.
+    fn snapshots(
+        &self,
+        query: PageQuery,
+    ) -> impl Future<Output = EngineResult<Page<SnapshotView>>> + Send;
 
     /// Starts one backup run for each of the VMs, or none at all.
     fn start_runs(

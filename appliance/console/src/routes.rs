@@ -8,10 +8,10 @@ use crate::{assets, auth, stream};
 use api::endpoint::{
     AcknowledgeLun, AddVolume, DeletePoint, DiscoverPortal, ExportDisk, ExtendLock, GetDataRanges,
     GetDisk, GetFile, GetForecast, GetLedgerHead, GetMaintenance, GetPoint, GetRun, GetStatus,
-    HoldPoint, ListFcPorts, ListLeaves, ListPoints, ListRuns, ListSanLuns, ListSanPaths,
-    ListSanSessions, ListVms, ListVolumes, LoginSan, PreviewDeletion, PreviewExpiry,
-    ProveConsistency, ProveInclusion, ReadLun, RotateKey, StartMaintenance, StartRuns, TestLun,
-    TightenLock, VerifyPoint,
+    HoldPoint, ListFcPorts, ListInventory, ListLeaves, ListPoints, ListRuns, ListSanLuns,
+    ListSanPaths, ListSanSessions, ListSnapshots, ListVms, ListVolumes, LoginSan, PreviewDeletion,
+    PreviewExpiry, ProveConsistency, ProveInclusion, ReadLun, RotateKey, StartMaintenance,
+    StartRuns, TestLun, TightenLock, VerifyPoint,
 };
 use api::{Endpoint, EndpointInfo, Method, Nothing, Problem};
 use axum::Router;
@@ -44,6 +44,12 @@ fn endpoints<E: Engine>(limits: BodyLimits) -> Routes<E> {
     san(routes)
         .json(GetStatus, |engine: Arc<E>, _| async move { Ok(engine.status().await?) })
         .json(ListVms, |engine: Arc<E>, call| async move { Ok(engine.vms(call.query).await?) })
+        .json(ListInventory, |engine: Arc<E>, call| async move {
+            Ok(engine.inventory(call.query).await?)
+        })
+        .json(ListSnapshots, |engine: Arc<E>, call| async move {
+            Ok(engine.snapshots(call.query).await?)
+        })
         .json(StartRuns, |engine: Arc<E>, call| async move {
             Ok(engine.start_runs(not_empty(call.request)?).await?)
         })
@@ -136,7 +142,7 @@ fn san<E: Engine>(routes: Routes<E>) -> Routes<E> {
 }
 
 fn not_empty(request: api::RunRequest) -> Result<api::RunRequest, Failure> {
-    if !request.vms.is_empty() {
+    if !request.vms.is_empty() || request.configuration {
         return Ok(request);
     }
     let problem = Problem::of_request(400, "bad-body", "The body is not understood")
@@ -239,11 +245,11 @@ mod tests {
     use api::{
         AcknowledgementRequest, ConsistencyQuery, DataRanges, DataRangesQuery, DeletionPreview,
         Discovered, DiscoveryRequest, ENDPOINTS, ExpiryPreview, FcPorts, Forecast, ForecastQuery,
-        HoldRequest, InclusionQuery, KeyEpoch, Leaves, LeavesQuery, LedgerHead, LockExtension,
-        LockTightening, LunBytesQuery, LunTest, LunTestRequest, MaintenanceRequest, MaintenanceRun,
-        Page, PageQuery, PointDetail, PointQuery, PointSummary, Proof, Protection, Run, RunRequest,
-        RunsStarted, SanLun, SanLuns, SanPaths, SanSessions, Status, VmSummary, VolumeRequest,
-        Volumes,
+        HoldRequest, InclusionQuery, InventoryObject, KeyEpoch, Leaves, LeavesQuery, LedgerHead,
+        LockExtension, LockTightening, LunBytesQuery, LunTest, LunTestRequest, MaintenanceRequest,
+        MaintenanceRun, Page, PageQuery, PointDetail, PointQuery, PointSummary, Proof, Protection,
+        Run, RunRequest, RunsStarted, SanLun, SanLuns, SanPaths, SanSessions, SnapshotView, Status,
+        VmSummary, VolumeRequest, Volumes,
     };
     use model::{DiskRange, ErrorKind, NaaName, RecoveryPointId, RunId};
 
@@ -266,6 +272,8 @@ mod tests {
     empty! {
         status() -> Status;
         vms(PageQuery) -> Page<VmSummary>;
+        inventory(PageQuery) -> Page<InventoryObject>;
+        snapshots(PageQuery) -> Page<SnapshotView>;
         start_runs(RunRequest) -> RunsStarted;
         runs(PageQuery) -> Page<Run>;
         run(RunId) -> Run;

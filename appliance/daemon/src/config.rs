@@ -5,9 +5,11 @@
 
 use crate::keep::Keep;
 use crate::secret_file::{self, SecretFileError};
+use jobs::SnapshotLimits;
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The documented example, printed by `holdfastd --example`.
 pub(crate) const EXAMPLE: &str = include_str!("../holdfastd.toml");
@@ -48,7 +50,23 @@ pub(crate) struct Vcenter {
     pub(crate) call_timeout_seconds: u64,
     #[serde(default = "default_task_timeout")]
     pub(crate) task_timeout_seconds: u64,
+    pub(crate) file_backup: Option<FileBackup>,
 }
+
+/// Where the vCenter writes its own file-based backup.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FileBackup {
+    pub(crate) location: String,
+    pub(crate) user: String,
+    pub(crate) password_file: PathBuf,
+    #[serde(default = "default_parts")]
+    pub(crate) parts: Vec<String>,
+}
+
+/// How its location may begin.
+const FILE_BACKUP_SCHEMES: [&str; 8] =
+    ["sftp", "ftps", "https", "scp", "nfs", "smb", "ftp", "http"];
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -83,6 +101,30 @@ pub(crate) struct Backup {
     pub(crate) cross_check_percent: u8,
     pub(crate) min_free_percent: u8,
     pub(crate) quiesce: api::Quiesce,
+    pub(crate) consolidate: bool,
+    pub(crate) snapshot_max_hours: u32,
+    pub(crate) snapshot_max_delta_percent: u8,
+    pub(crate) snapshot_over_limit: OverLimit,
+}
+
+/// What becomes of a run whose snapshot is over a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum OverLimit {
+    End,
+    Warn,
+}
+
+impl Backup {
+    /// What a snapshot may be and take.
+    pub(crate) fn limits(&self) -> SnapshotLimits {
+        SnapshotLimits {
+            max_age: Duration::from_secs(u64::from(self.snapshot_max_hours) * 3600),
+            max_delta_percent: self.snapshot_max_delta_percent,
+            ends_run: self.snapshot_over_limit == OverLimit::End,
+            ..SnapshotLimits::default()
+        }
+    }
 }
 
 impl Default for Backup {
@@ -91,6 +133,10 @@ impl Default for Backup {
             cross_check_percent: jobs::crosscheck::DEFAULT_PERCENT,
             min_free_percent: jobs::backup::MIN_FREE_PERCENT,
             quiesce: api::Quiesce::default(),
+            consolidate: true,
+            snapshot_max_hours: 24,
+            snapshot_max_delta_percent: 20,
+            snapshot_over_limit: OverLimit::End,
         }
     }
 }
@@ -136,6 +182,9 @@ fn default_task_timeout() -> u64 {
 }
 fn default_algorithms() -> Vec<String> {
     ["sha3-256", "sha256", "sha1", "md5"].map(String::from).to_vec()
+}
+fn default_parts() -> Vec<String> {
+    vec!["common".into()]
 }
 fn yes() -> bool {
     true
@@ -223,6 +272,13 @@ impl Config {
                 "chap_user and chap_secret_file go together: give both or neither",
             );
         }
+        if let Some(order) = &self.vcenter.file_backup {
+            let scheme = order.location.split_once("://").map(|(scheme, _)| scheme);
+            if !scheme.is_some_and(|scheme| FILE_BACKUP_SCHEMES.contains(&scheme)) {
+                let reason = "must be a URL such as sftp://host/folder";
+                return value("vcenter.file_backup.location", &order.location, reason);
+            }
+        }
         if self.backup.cross_check_percent > 100 {
             let percent = &self.backup.cross_check_percent;
             return value("backup.cross_check_percent", percent, "must lie between 0 and 100");
@@ -230,6 +286,15 @@ impl Config {
         if self.backup.min_free_percent > 90 {
             let percent = &self.backup.min_free_percent;
             return value("backup.min_free_percent", percent, "must lie between 0 and 90");
+        }
+        if !(1..=720).contains(&self.backup.snapshot_max_hours) {
+            let hours = &self.backup.snapshot_max_hours;
+            return value("backup.snapshot_max_hours", hours, "must lie between 1 and 720");
+        }
+        if self.backup.snapshot_max_delta_percent > 100 {
+            let percent = &self.backup.snapshot_max_delta_percent;
+            let reason = "must lie between 0 and 100";
+            return value("backup.snapshot_max_delta_percent", percent, reason);
         }
         if !(16..=4096).contains(&self.repository.segment_mib) {
             return value(
@@ -295,6 +360,15 @@ impl Config {
         read_secret("vcenter.password_file", &self.vcenter.password_file)
     }
 
+    /// The password of the place of vCenter's own backup, where there is one.
+    pub(crate) fn file_backup_password(&self) -> Result<Option<String>, ConfigError> {
+        let order = self.vcenter.file_backup.as_ref();
+        let read = |order: &FileBackup| {
+            read_secret("vcenter.file_backup.password_file", &order.password_file)
+        };
+        order.map(read).transpose()
+    }
+
     /// The CHAP user and secret, when there are any.
     pub(crate) fn chap(&self) -> Result<Option<(String, String)>, ConfigError> {
         match (&self.san.chap_user, &self.san.chap_secret_file) {
@@ -353,6 +427,15 @@ mod tests {
             ("sessions = 1 ", "sessions = 9 ", "san.portal.sessions"),
             ("check_percent = 5", "check_percent = 101", "backup.cross_check_percent"),
             ("free_percent = 5", "free_percent = 91", "backup.min_free_percent"),
+            (
+                "\n[san]",
+                "\n[vcenter.file_backup]\nlocation = \"tape\"\nuser = \"u\"\n\
+                 password_file = \"f\"\n[san]",
+                "vcenter.file_backup.location",
+            ),
+            ("max_hours = 24", "max_hours = 0", "backup.snapshot_max_hours"),
+            ("delta_percent = 20", "delta_percent = 101", "backup.snapshot_max_delta_percent"),
+            ("over_limit = \"end\"", "over_limit = \"stop\"", "stop"),
             ("quiesce = \"or-crash\"", "quiesce = \"maybe\"", "maybe"),
             ("scrub_days = 30", "scrub_days = 0", "repository.scrub_days"),
             ("scrub_days = 30", "scrub_days = 366", "repository.scrub_days"),

@@ -62,6 +62,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let config = config::Config::load(&arguments.config)?;
     if arguments.check {
         config.password()?;
+        config.file_backup_password()?;
         config.chap()?;
         return Ok(());
     }

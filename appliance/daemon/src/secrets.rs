@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Secrets {
     pub(crate) token: console::Secret,
     pub(crate) password: String,
+    pub(crate) file_backup: Option<String>,
     pub(crate) chap: Option<(String, String)>,
     pub(crate) encryption: Option<KeyEncryptionKey>,
 }
@@ -20,6 +21,7 @@ impl Secrets {
         Ok(Self {
             token: console_token(config)?,
             password: config.password()?,
+            file_backup: config.file_backup_password()?,
             chap: config.chap()?,
             encryption: encryption_key(config)?,
         })

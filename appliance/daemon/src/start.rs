@@ -8,7 +8,9 @@ use crate::maintenance::{self, Maintenance};
 use crate::secret_file;
 use crate::secrets::{Secrets, recovery_file};
 use crate::watch::Watch;
-use crate::wire::{fabric::Sessions, hypervisor, hypervisor::Vcenter, journal_file::JournalFile};
+use crate::wire::{
+    configuration, fabric::Sessions, hypervisor, hypervisor::Vcenter, journal_file::JournalFile,
+};
 use crate::worker;
 use anyhow::Context;
 use jobs::{Journal, Registry, Verdicts};
@@ -33,6 +35,8 @@ const QUEUE: usize = 1000;
 /// How long a stop waits for a run to clean up after itself. What is not undone by then is in
 /// the journal and undone at the next start.
 const STOP_MAX: Duration = Duration::from_secs(60);
+/// How long a stop waits for the end of the inventory's session.
+const FOLLOW_MAX: Duration = Duration::from_secs(5);
 /// How long a start waits for the warden, which may be starting too.
 const WARDEN_MAX: Duration = Duration::from_secs(60);
 const WARDEN_PAUSE: Duration = Duration::from_secs(1);
@@ -57,6 +61,8 @@ pub(crate) async fn run(
     tokio::spawn(worker::sweeper(Arc::clone(&appliance)));
     tokio::spawn(worker::ticker(Arc::clone(&appliance)));
     tokio::spawn(worker::watcher(Arc::clone(&appliance)));
+    let vcenter = Arc::clone(&appliance.vcenter);
+    let follow = tokio::spawn(async move { vcenter.follow().await });
     tokio::spawn(worker::looker(Arc::clone(&appliance)));
     tokio::spawn(maintenance::worker(Arc::clone(&appliance)));
 
@@ -68,7 +74,11 @@ pub(crate) async fn run(
     let served =
         console::serve(listener, token, Arc::clone(&appliance), stop).await.context("console");
     tracing::info!("stopping");
+    appliance.vcenter.inventory.end();
     stop_runs(&appliance, work).await;
+    if timeout(FOLLOW_MAX, follow).await.is_err() {
+        tracing::debug!("the inventory's session was not ended in time");
+    }
     served
 }
 
@@ -104,7 +114,9 @@ fn build(
     let verdicts = Verdicts::load(Box::new(JournalFile::new(&config.state_dir, "compared")))
         .map_err(|error| anyhow::anyhow!("{error}"))
         .context("reading what was compared with the network path")?;
-    let vcenter = Vcenter::new(hypervisor::client_config(&config.vcenter, secrets.password)?);
+    let file_backup = configuration::file_backup(&config.vcenter, secrets.file_backup);
+    let client = hypervisor::client_config(&config.vcenter, secrets.password)?;
+    let vcenter = Vcenter::new(client, file_backup);
     let own = own_disks(&config)?;
     let kernel = config.san.kernel.then(Kernel::default);
     let fabric = Sessions::new(SanConfig { portals: portals(&config, secrets.chap)?, own, kernel });

@@ -5,7 +5,8 @@ use crate::engine::Appliance;
 use crate::wire::network::NoNetwork;
 use crate::wire::store::{self, Locked};
 use api::{Problem, RunKind, RunResult, VmRef};
-use jobs::{Backup, Entry, Settings, Swept, Undone, sweep};
+use jobs::configuration::{self, is_configuration};
+use jobs::{Backup, BackupReport, Entry, Settings, Swept, Undone, sweep};
 use model::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,10 +41,22 @@ pub(crate) async fn backups(appliance: Arc<Appliance>, mut queue: Receiver<Arc<E
             entry.end(Err(problem));
             continue;
         }
+        if is_configuration(&entry.vm.uuid) {
+            keep_configuration(&appliance, &backup.store, &entry).await;
+            continue;
+        }
         let result = backup.run(&entry.vm.uuid, entry.id, entry.settings, &entry.progress).await;
         entry.end_backup(result);
         forget_suspicions(&appliance);
     }
+}
+
+/// The configuration of a host or a server: files, and nothing to undo.
+async fn keep_configuration(appliance: &Appliance, store: &Locked, entry: &Entry) {
+    let (uuid, progress) = (&entry.vm.uuid, &entry.progress);
+    let source = &*appliance.vcenter;
+    let kept = configuration::keep(source, store, uuid, entry.id, clock::wall, progress).await;
+    entry.end_backup(kept.map(|point| BackupReport { point, disks: Vec::new() }));
 }
 
 /// What was found of chains whose points are all gone concerns nobody any more.

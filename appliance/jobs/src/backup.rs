@@ -16,6 +16,7 @@ use crate::snapshot::{self, VmSnapshot};
 use crate::suspicion::{self, Standing, Suspicion};
 use crate::sweep::{Undone, undo};
 use crate::verdicts::Verdicts;
+use crate::watch::{SnapshotLimits, Watched};
 use api::Quiesce;
 use model::{
     Consistency, DiskIdentity, ErrorKind, ReadMode, RecoveryPointId, RunId, VmUuid, WallTime,
@@ -39,6 +40,10 @@ pub struct Settings {
     pub min_free_percent: u8,
     /// How much of what change tracking calls unchanged is compared, in percent; 0: nothing.
     pub cross_check_percent: u8,
+    /// A VM whose disks need consolidation gets it before its run; else it is refused.
+    pub consolidate: bool,
+    /// What the snapshot may be and take while it exists.
+    pub limits: SnapshotLimits,
     /// Pause before metadata that does not fit is looked at again; doubled each time.
     pub map_pause: Duration,
 }
@@ -50,6 +55,8 @@ impl Default for Settings {
             quiesce: Quiesce::default(),
             min_free_percent: MIN_FREE_PERCENT,
             cross_check_percent: DEFAULT_PERCENT,
+            consolidate: true,
+            limits: SnapshotLimits::default(),
             map_pause: Duration::from_millis(500),
         }
     }
@@ -139,8 +146,11 @@ impl<H: Hypervisor, F: Fabric, S: Store> Backup<H, F, S> {
         }
         let started = (self.wall)();
         progress.step("preflight");
-        let vm = self.hypervisor.vm(vm).await?;
-        preflight(&vm)?;
+        let mut vm = self.hypervisor.vm(vm).await?;
+        preflight(&vm, settings.consolidate)?;
+        if vm.consolidation_needed {
+            vm = self.consolidate_first(&vm, run, started, progress).await?;
+        }
         self.transport(&vm, settings).await?;
         if !vm.cbt_enabled && vm.cbt_supported && vm.snapshots.is_empty() {
             progress.detail("change tracking switched on");
@@ -167,10 +177,60 @@ impl<H: Hypervisor, F: Fabric, S: Store> Backup<H, F, S> {
             Err(error) => !matches!(error.kind(), ErrorKind::Retryable | ErrorKind::Busy),
         };
         let result = match created {
-            Ok(snapshot) => self.with_snapshot(&vm, &snapshot, &intent, settings, progress).await,
+            Ok(snapshot) => {
+                let watched = Watched {
+                    hypervisor: &*self.hypervisor,
+                    vm: &vm,
+                    snapshot: &snapshot.handle,
+                    limits: settings.limits,
+                    min_free_percent: settings.min_free_percent,
+                    progress,
+                };
+                let work = self.with_snapshot(&vm, &snapshot, &intent, settings, progress);
+                watched.during(work).await
+            }
             Err(error) => Err(error),
         };
         self.clean_up(&intent, settled, progress, result).await
+    }
+
+    /// Merges what a removed snapshot of somebody left over. What a crash breaks off the next
+    /// start goes on with: the intent says so.
+    async fn consolidate_first(
+        &self,
+        vm: &VmView,
+        run: RunId,
+        opened: WallTime,
+        progress: &Progress,
+    ) -> Result<VmView, RunError> {
+        progress.step("consolidate");
+        let intent = Intent {
+            run,
+            vm: vm.identity.clone(),
+            reference: vm.reference.clone(),
+            snapshot: format!("holdfast-{run}"),
+            migration_blocked: false,
+            opened,
+        };
+        self.journal.open(intent).map_err(RunError::Journal)?;
+        let merged = self.hypervisor.consolidate(vm).await;
+        let now = self.hypervisor.again(vm).await;
+        self.journal.close(run).map_err(RunError::Journal)?;
+        let now = now?;
+        if !now.consolidation_needed {
+            return Ok(now);
+        }
+        let why = merged.err().map_or_else(
+            || "vCenter says that they still need it".into(),
+            |error| model::chain(&error),
+        );
+        Err(RunError::Preflight {
+            vm: vm.identity.name.clone(),
+            reason: format!(
+                "its disks need consolidation, and it did not succeed ({why}); find out who holds \
+                 their files"
+            ),
+        })
     }
 
     /// Holds off migration, where that is possible. What is refused was not done, and the journal

@@ -25,6 +25,23 @@ pub enum RunError {
         /// The hypervisor's reason.
         reason: String,
     },
+    /// The snapshot became too old or too large, or its datastore too full, and the policy ends the
+    /// run then.
+    #[error("the backup of VM '{vm}' was ended because of its snapshot: {reason}")]
+    SnapshotLimit {
+        /// Its name.
+        vm: String,
+        /// Which limit, and how it stands.
+        reason: String,
+    },
+    /// Nothing of a configuration could be read.
+    #[error("nothing of the {name} could be read: {reason}")]
+    NoConfiguration {
+        /// Whose.
+        name: String,
+        /// Why.
+        reason: String,
+    },
     /// A disk cannot be read over the SAN.
     #[error("disk '{disk}' has no SAN path: {reason}")]
     NoSanPath {
@@ -136,9 +153,11 @@ impl RunError {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Preflight { .. } | Self::NotQuiesced { .. } | Self::Identity { .. } => {
-                ErrorKind::Refused
-            }
+            Self::Preflight { .. }
+            | Self::NotQuiesced { .. }
+            | Self::SnapshotLimit { .. }
+            | Self::NoConfiguration { .. }
+            | Self::Identity { .. } => ErrorKind::Refused,
             Self::NoSanPath { .. } | Self::UnknownRange { .. } => ErrorKind::Unsupported,
             Self::Port(error) => error.kind,
             Self::Datastore { source, .. } => source.kind(),
@@ -159,6 +178,8 @@ impl RunError {
         match self {
             Self::Preflight { .. } => "vm-not-ready",
             Self::NotQuiesced { .. } => "not-quiesced",
+            Self::SnapshotLimit { .. } => "snapshot-limit",
+            Self::NoConfiguration { .. } => "no-configuration",
             Self::NoSanPath { .. } => "no-san-path",
             Self::Identity { .. } => "lun-identity",
             Self::Port(error) => port_code(error.kind),

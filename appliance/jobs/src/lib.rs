@@ -16,6 +16,7 @@
 pub mod backup;
 mod chain;
 pub mod compare;
+pub mod configuration;
 pub mod crosscheck;
 pub mod error;
 pub mod journal;
@@ -34,6 +35,7 @@ mod snapshot;
 pub mod suspicion;
 pub mod sweep;
 pub mod verdicts;
+pub mod watch;
 mod window;
 
 pub use backup::{Backup, BackupReport, DiskReport, Settings};
@@ -47,3 +49,4 @@ pub use registry::{Entry, Registry};
 pub use suspicion::{Standing, Suspicion};
 pub use sweep::{Swept, Undone, sweep};
 pub use verdicts::{Verdict, Verdicts};
+pub use watch::SnapshotLimits;

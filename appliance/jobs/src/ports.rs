@@ -215,6 +215,14 @@ pub trait Hypervisor: Send + Sync + 'static {
         disk: &DiskIdentity,
         since: &Since,
     ) -> impl Future<Output = Result<Changes, PortError>> + Send;
+    /// Bytes that the guest has written since the snapshot, as far as the hypervisor says.
+    fn delta_bytes(
+        &self,
+        _vm: &VmView,
+        _snapshot: &str,
+    ) -> impl Future<Output = Result<Option<u64>, PortError>> + Send {
+        async { Ok(None) }
+    }
     /// Removes one snapshot, never its children, and merges its disks. A snapshot that is gone
     /// already counts as removed.
     fn remove_snapshot(

@@ -5,8 +5,9 @@ use crate::locate::DatastorePath;
 use crate::ports::{DatastoreView, DiskView, FaultTolerance, VmView};
 use crate::record::NotContained;
 
-/// Refuses a VM in whose state no run may begin.
-pub(crate) fn preflight(vm: &VmView) -> Result<(), RunError> {
+/// Refuses a VM in whose state no run may begin. `consolidate`: one that needs consolidation gets
+/// it first.
+pub(crate) fn preflight(vm: &VmView, consolidate: bool) -> Result<(), RunError> {
     let refuse = |reason: &str| {
         Err(RunError::Preflight { vm: vm.identity.name.clone(), reason: reason.into() })
     };
@@ -19,7 +20,7 @@ pub(crate) fn preflight(vm: &VmView) -> Result<(), RunError> {
     if let Some(reason) = vm.fault_tolerance.as_ref().and_then(unfit) {
         return refuse(&reason);
     }
-    if vm.consolidation_needed {
+    if vm.consolidation_needed && !consolidate {
         return refuse("its disks need consolidation; consolidate them in vCenter first");
     }
     if !vm.cbt_enabled && vm.cbt_supported && !vm.snapshots.is_empty() {
@@ -192,9 +193,9 @@ mod tests {
         let refused = |change: fn(&mut VmView)| {
             let mut vm = vm(vec![disk(2000, None)]);
             change(&mut vm);
-            preflight(&vm).unwrap_err().to_string()
+            preflight(&vm, false).unwrap_err().to_string()
         };
-        assert!(preflight(&vm(vec![disk(2000, None)])).is_ok());
+        assert!(preflight(&vm(vec![disk(2000, None)]), false).is_ok());
         assert!(refused(|vm| vm.template = true).contains("template"));
         assert!(refused(|vm| vm.consolidation_needed = true).contains("consolidat"));
         assert!(refused(|vm| vm.problems.push("no devices".into())).contains("no devices"));
@@ -227,7 +228,7 @@ mod tests {
             let mut vm = vm(vec![disk(2000, None)]);
             let state = state.into();
             vm.fault_tolerance = Some(FaultTolerance { primary, orphaned, state });
-            preflight(&vm).map_err(|error| error.to_string())
+            preflight(&vm, false).map_err(|error| error.to_string())
         };
         assert!(judge(true, false, "running").is_ok());
         assert!(judge(true, false, "needSecondary").unwrap_err().contains("needSecondary"));

@@ -11,8 +11,8 @@ mod world;
 use api::Quiesce;
 use jobs::sweep::SETTLED_AFTER_SECONDS;
 use jobs::{
-    Backup, BackupReport, Compared, Journal, Progress, RunError, RunRecord, Settings, Undone,
-    Verdicts, sweep,
+    Backup, BackupReport, Compared, Journal, Progress, RunError, RunRecord, Settings,
+    SnapshotLimits, Undone, Verdicts, sweep,
 };
 use model::{Consistency, DiskRange, ReadMode, RunId, VmUuid, WallTime};
 use std::sync::atomic::Ordering;
@@ -30,6 +30,8 @@ struct Rig {
     /// 0 unless a test is about it, so that what is read is what changed.
     cross_check_percent: u8,
     quiesce: Quiesce,
+    consolidate: bool,
+    limits: SnapshotLimits,
 }
 
 impl Rig {
@@ -40,7 +42,9 @@ impl Rig {
     fn in_world(world: Arc<World>) -> Self {
         let (journal, verdicts) = (Bytes::default(), Bytes::default());
         let quiesce = Quiesce::OrCrash;
-        Self { world, journal, verdicts, runs: 0, cross_check_percent: 0, quiesce }
+        let (consolidate, limits) = (true, SnapshotLimits::default());
+        let (runs, cross_check_percent) = (0, 0);
+        Self { world, journal, verdicts, runs, cross_check_percent, quiesce, consolidate, limits }
     }
 
     fn journal(&self) -> Arc<Journal> {
@@ -73,6 +77,8 @@ impl Rig {
         };
         let settings = Settings {
             quiesce: self.quiesce,
+            consolidate: self.consolidate,
+            limits: self.limits,
             cross_check_percent: self.cross_check_percent,
             map_pause: Duration::from_millis(1),
             ..Settings::default()
@@ -385,6 +391,90 @@ async fn without_room_for_the_delta_or_a_way_to_the_disks_the_vm_is_not_touched(
     let touched =
         |call: &&String| ["create snapshot", "enable CBT", "journal"].contains(&call.as_str());
     assert_eq!(state.log.iter().find(touched), None);
+}
+
+/// How a run ends whose snapshot is looked at all the time, and its warnings.
+async fn watched(
+    limits: SnapshotLimits,
+    change: impl FnOnce(&World),
+) -> (Result<BackupReport, RunError>, Vec<String>) {
+    let mut rig = Rig::new();
+    rig.limits = SnapshotLimits { every: Duration::from_millis(1), ..limits };
+    change(&rig.world);
+    let progress = Arc::new(Progress::default());
+    let result = rig.backup(&progress).await;
+    assert!(rig.world.state.lock().unwrap().snapshots.is_empty(), "nothing is left");
+    assert!(rig.journal().pending().is_empty());
+    let points = rig.world.store.points.lock().unwrap().len();
+    assert_eq!(points, usize::from(result.is_ok()));
+    (result, progress.view().warnings)
+}
+
+#[tokio::test]
+async fn a_snapshot_over_its_limits_ends_the_run_or_is_a_warning() {
+    let limits = SnapshotLimits::default();
+    let grown = |bytes| {
+        move |world: &World| {
+            world.state.lock().unwrap().delta_bytes = Some(bytes);
+        }
+    };
+    let share = CAPACITY / 100 * u64::from(limits.max_delta_percent);
+    let (result, warnings) = watched(limits, grown(share)).await;
+    assert!(result.is_ok() && warnings.is_empty(), "{warnings:?}");
+
+    let (result, warnings) = watched(limits, grown(share + (1 << 20))).await;
+    let error = result.unwrap_err();
+    assert!(matches!(error, RunError::SnapshotLimit { .. }), "{error}");
+    assert!(error.to_string().contains("20 % of its disks"), "{error}");
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+
+    let only_warn = SnapshotLimits { ends_run: false, ..limits };
+    let (result, warnings) = watched(only_warn, grown(CAPACITY)).await;
+    assert!(result.is_ok() && warnings.len() == 1, "{warnings:?}");
+    let unwatched = SnapshotLimits { max_delta_percent: 0, ..limits };
+    assert!(watched(unwatched, grown(CAPACITY)).await.0.is_ok());
+
+    let young = SnapshotLimits { max_age: Duration::ZERO, ..limits };
+    let error = watched(young, grown(0)).await.0.unwrap_err();
+    assert!(error.to_string().contains("h old"), "{error}");
+}
+
+#[tokio::test]
+async fn a_datastore_that_fills_up_during_a_run_ends_it() {
+    let fills = |world: &World| {
+        let mut state = world.state.lock().unwrap();
+        state.delta_bytes = Some(0);
+        state.full_after = Some("create snapshot");
+    };
+    let error = watched(SnapshotLimits::default(), fills).await.0.unwrap_err();
+    assert!(error.to_string().contains("MiB free"), "{error}");
+}
+
+#[tokio::test]
+async fn a_vm_that_needs_consolidation_gets_it_first_or_is_refused() {
+    let mut rig = Rig::new();
+    rig.world.state.lock().unwrap().unmerged = true;
+    rig.backup_and_compare("merged first").await;
+    assert!(rig.world.state.lock().unwrap().log.contains(&"consolidate".to_owned()));
+
+    {
+        let mut state = rig.world.state.lock().unwrap();
+        (state.unmerged, state.merges) = (true, false);
+        state.log.clear();
+    }
+    let error = rig.backup(&Arc::new(Progress::default())).await.unwrap_err();
+    assert!(error.to_string().contains("did not succeed"), "{error}");
+    assert!(rig.journal().pending().is_empty(), "nothing is left to undo");
+    let touched = |rig: &Rig| {
+        let state = rig.world.state.lock().unwrap();
+        state.log.iter().any(|call| call == "create snapshot")
+    };
+    assert!(!touched(&rig));
+    rig.consolidate = false;
+    rig.world.state.lock().unwrap().log.clear();
+    let error = rig.backup(&Arc::new(Progress::default())).await.unwrap_err();
+    assert!(error.to_string().contains("consolidate them in vCenter"), "{error}");
+    assert!(!rig.world.state.lock().unwrap().log.contains(&"consolidate".to_owned()));
 }
 
 #[tokio::test]

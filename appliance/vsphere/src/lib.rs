@@ -22,15 +22,17 @@ mod inventory;
 mod requests;
 mod secret;
 mod thumbprint;
+mod tree;
 mod wire;
 
 pub use areas::AreasError;
-pub use client::{About, ChangedSince, Client, Config, Tag};
+pub use client::{About, ChangedSince, Client, Config, FileBackup, ServerPart, Tag, Watcher};
 pub use error::VsphereError;
 pub use inventory::{
-    BackingKind, Configuration, Datastore, Disk, DiskMode, Extent, FaultTolerance, Nic, Placement,
-    PowerState, ScsiLun, SnapshotNode, Vm, VmfsInfo,
+    BackingKind, Configuration, Datastore, Disk, DiskMode, Extent, FaultTolerance, Host, Layout,
+    Nic, Placement, PowerState, ScsiLun, SnapshotNode, Vm, VmfsInfo,
 };
 pub use secret::Secret;
 pub use thumbprint::{ParseThumbprintError, Thumbprint};
+pub use tree::{Change, ChangeKind, Object, Properties, Replica, Tree, Update, Value};
 pub use wire::{Fault, MoRef, WireError};

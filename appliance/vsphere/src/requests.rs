@@ -104,6 +104,72 @@ pub(crate) fn wait_for_updates(collector: &MoRef, version: &str, max_wait: u32) 
     })
 }
 
+/// As [`wait_for_updates`], at most so many objects in one answer. Sent once: the server may take
+/// what it told in an answer that was lost for received.
+pub(crate) fn wait_for_changes(
+    collector: &MoRef,
+    version: &str,
+    max_wait: u32,
+    max_objects: u32,
+) -> Request {
+    request("WaitForUpdatesEx", collector, false, |w| {
+        w.text("version", version).open("options", Some("WaitOptions"));
+        w.number("maxWaitSeconds", max_wait).number("maxObjectUpdates", max_objects).close();
+    })
+}
+
+/// The ways from the root folder to everything: name, kind, property, and the ways that go on from
+/// there. Not through a view: that is one more object that a server may forget.
+const WAYS: &[(&str, &str, &str, &[&str])] = &[
+    ("folder", "Folder", "childEntity", FROM_FOLDER),
+    ("vms", "Datacenter", "vmFolder", &["folder"]),
+    ("hosts", "Datacenter", "hostFolder", &["folder"]),
+    ("datastores", "Datacenter", "datastoreFolder", &["folder"]),
+    ("networks", "Datacenter", "networkFolder", &["folder"]),
+    ("members", "ComputeResource", "host", &[]),
+    ("root pool", "ComputeResource", "resourcePool", FROM_POOL),
+    ("pools", "ResourcePool", "resourcePool", FROM_POOL),
+    ("pool vms", "ResourcePool", "vm", &[]),
+];
+const FROM_FOLDER: &[&str] = &[
+    "folder",
+    "vms",
+    "hosts",
+    "datastores",
+    "networks",
+    "members",
+    "root pool",
+    "pools",
+    "pool vms",
+];
+const FROM_POOL: &[&str] = &["pools", "pool vms"];
+
+/// A filter over the whole inventory below `root`: of each kind these properties.
+pub(crate) fn create_inventory_filter(
+    collector: &MoRef,
+    root: &MoRef,
+    kinds: &[(&str, &[&str])],
+) -> Request {
+    request("CreateFilter", collector, true, |w| {
+        w.open("spec", Some("PropertyFilterSpec"));
+        for (kind, paths) in kinds {
+            property_set(w, kind, paths);
+        }
+        w.open("objectSet", Some("ObjectSpec")).moref("obj", root).boolean("skip", false);
+        for (name, kind, path, onwards) in WAYS {
+            w.open("selectSet", Some("TraversalSpec")).text("name", name).text("type", kind);
+            w.text("path", path).boolean("skip", false);
+            for next in *onwards {
+                w.open("selectSet", Some("SelectionSpec")).text("name", next).close();
+            }
+            w.close();
+        }
+        w.close().close();
+        // Whole properties: the parts of one cannot be put together without knowing all of it.
+        w.boolean("partialUpdates", false);
+    })
+}
+
 pub(crate) fn enable_change_tracking(vm: &MoRef) -> Request {
     request("ReconfigVM_Task", vm, false, |w| {
         w.open("spec", Some("VirtualMachineConfigSpec"));
@@ -165,6 +231,15 @@ pub(crate) fn enable_method(manager: &MoRef, vm: &MoRef, method: &str, source: &
     let mut w = Writer::method_in(INTERNAL, "EnableMethods", manager);
     w.moref("entity", vm).text("method", method).text("sourceId", source);
     Request { method: "EnableMethods", body: w.finish(), repeatable: true }
+}
+
+pub(crate) fn retrieve_all_permissions(manager: &MoRef) -> Request {
+    request("RetrieveAllPermissions", manager, true, |_| ())
+}
+
+/// The host packs its configuration into a file and says where that is.
+pub(crate) fn backup_firmware(firmware: &MoRef) -> Request {
+    request("BackupFirmwareConfiguration", firmware, false, |_| ())
 }
 
 fn filter_spec(w: &mut Writer, name: &'static str, object: &MoRef, paths: &[&str]) {

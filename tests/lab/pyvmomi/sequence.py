@@ -107,6 +107,8 @@ def check_storage(content):
               len(luns) == 1 and luns[0].capacity.block * luns[0].capacity.blockSize > 0, luns)
         (mount,) = host.config.fileSystemVolume.mountInfo
         check(f"{host.name} mounts the volume", mount.volume.uuid == info.vmfs.uuid, mount)
+        bundle = host.configManager.firmwareSystem.BackupFirmwareConfiguration()
+        check(f"{host.name} packs its configuration", "/downloads/" in bundle, bundle)
 
 
 def read(content, obj, path):

@@ -28,6 +28,9 @@ pub struct VcenterSpec {
     pub password: String,
     /// Such as `8.0.2.0`.
     pub api_version: String,
+    /// A single ESXi host without a vCenter.
+    #[serde(default)]
+    pub standalone: bool,
     /// The one datastore.
     pub datastore: DatastoreSpec,
     /// Command that reads and writes files inside the volume.

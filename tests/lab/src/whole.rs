@@ -53,6 +53,18 @@ impl Lab {
     /// # Errors
     /// When something is not installed, does not build or does not come up.
     pub fn start(spec: &LabSpec) -> Result<Self> {
+        Self::start_as(spec, false)
+    }
+
+    /// As [`Lab::start`], with one host in the place of the vCenter.
+    ///
+    /// # Errors
+    /// As [`Lab::start`].
+    pub fn start_alone(spec: &LabSpec) -> Result<Self> {
+        Self::start_as(spec, true)
+    }
+
+    fn start_as(spec: &LabSpec, standalone: bool) -> Result<Self> {
         let directory = fresh_directory()?;
         let place = directory.path();
         let datastore = Datastore::create(place, spec.lun_bytes, spec.layout, NAA, &spec.vms)
@@ -60,7 +72,8 @@ impl Lab {
         let lun = LunSpec { number: 1, image: datastore.image.clone(), naa: NAA.to_owned() };
         let chap = Chap { user: CHAP_USER.to_owned(), secret: CHAP_SECRET.to_owned() };
         let tgt = Tgt::start(place, TgtSpec { chap: Some(chap), digests: true, luns: vec![lun] })?;
-        let vcenter = Vcenter::start(place, &vcenter_spec(&datastore)?)?;
+        let vcenter = VcenterSpec { standalone, ..vcenter_spec(&datastore)? };
+        let vcenter = Vcenter::start(place, &vcenter)?;
         Ok(Self { vcenter, tgt, datastore, directory })
     }
 
@@ -180,6 +193,7 @@ fn secret_file(directory: &Path, name: &str, secret: &str) -> Result<PathBuf> {
 /// When the program that it writes the volume with does not build.
 pub fn vcenter_spec(datastore: &Datastore) -> Result<VcenterSpec> {
     Ok(VcenterSpec {
+        standalone: false,
         listen: "127.0.0.1:0".to_owned(),
         control: "127.0.0.1:0".to_owned(),
         user: USER.to_owned(),

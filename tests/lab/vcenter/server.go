@@ -61,6 +61,7 @@ func serve(ctx context.Context, c *config.Config, out io.Writer) (err error) {
 	defer orders.Close()
 
 	service := site.Service(sdk.Addr().String())
+	site.AddFirmware(sdk.Addr().String(), certificate.Certificate[0])
 	tags, err := site.REST(ctx, sdk.Addr().String())
 	if err != nil {
 		return err
@@ -78,17 +79,25 @@ func serve(ctx context.Context, c *config.Config, out io.Writer) (err error) {
 	if _, err := fmt.Fprintf(out, "%s\n", line); err != nil {
 		return err
 	}
-	return run(ctx, map[net.Listener]http.Handler{sdk: routes(service, gate, tags), orders: port.Handler()})
+	return run(ctx, map[net.Listener]http.Handler{
+		sdk: routes(service, gate, tags, site), orders: port.Handler(),
+	})
 }
 
 // routes is the simulator's own set of paths, with the gate before /sdk.
-func routes(service *simulator.Service, gate *wire.Gate, tags http.Handler) http.Handler {
+func routes(
+	service *simulator.Service, gate *wire.Gate, tags http.Handler, site *vim.Site,
+) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/sdk", gate)
 	mux.HandleFunc("/sdk/vimServiceVersions.xml", service.ServiceVersions)
 	mux.HandleFunc("/folder/", service.ServeDatastore)
 	mux.HandleFunc("/nfc/", simulator.ServeNFC)
 	mux.Handle("/rest/", tags)
+	mux.Handle(site.Downloads())
+	backups := site.FileBackups()
+	mux.Handle(vim.FileBackupPath, backups)
+	mux.Handle(vim.FileBackupPath+"/", backups)
 	return mux
 }
 

@@ -2,6 +2,7 @@
 //! [`Outcome`].
 
 mod backup;
+mod inventory;
 mod ledger;
 mod lock;
 mod point;
@@ -36,6 +37,8 @@ pub(crate) fn execute(args: &Args, show: Show) -> Result<Outcome, Error> {
         Command::Completions { shell } => Ok(completions(*shell)),
         Command::Vmfs(command) => vmfs::run(args, show, command),
         Command::Status => status::show(client),
+        Command::Inventory => inventory::show(client),
+        Command::Snapshots => inventory::snapshots(client),
         Command::Vm(Vm::List) => vm::list(client),
         Command::Backup(Backup::Run { vms, full, cross_check, quiesce, no_wait }) => {
             let (vms, cross_check_percent) = (vms.clone(), *cross_check);
@@ -44,7 +47,13 @@ pub(crate) fn execute(args: &Args, show: Show) -> Result<Outcome, Error> {
                 Quiesce::OrCrash => api::Quiesce::OrCrash,
                 Quiesce::Must => api::Quiesce::Must,
             });
-            let request = api::RunRequest { vms, full: *full, cross_check_percent, quiesce };
+            let (full, configuration) = (*full, false);
+            let request =
+                api::RunRequest { vms, configuration, full, cross_check_percent, quiesce };
+            backup::start(client, show, &request, *no_wait)
+        }
+        Command::Backup(Backup::Configuration { no_wait }) => {
+            let request = api::RunRequest { configuration: true, ..api::RunRequest::default() };
             backup::start(client, show, &request, *no_wait)
         }
         Command::Run(Run::List) => run::list(client),

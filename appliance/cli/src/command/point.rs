@@ -25,7 +25,10 @@ pub(crate) fn list(client: &Client, vm: Option<&str>) -> Result<Outcome, Error> 
     let mut table = Table::new(&heads, &[4, 5]);
     for point in &items {
         let (id, vm, created) = (point.id, point.vm.name.clone(), point.created);
-        let read = format!("{}, {}", mode(point.mode), transport(point.transport));
+        let read = match point.configuration {
+            true => "configuration".into(),
+            false => format!("{}, {}", mode(point.mode), transport(point.transport)),
+        };
         let (all, added) = (size(point.size_bytes), size(point.stored_new_bytes));
         let (lock, mut verified) = (lock(point.lock.as_ref()), verified(point.verified.as_ref()));
         if !point.lost_segments.is_empty() {
@@ -174,7 +177,11 @@ fn text(point: &PointDetail) -> String {
     line("vm", &format!("{} ({})", summary.vm.name, summary.vm.uuid));
     line("server", &point.server_uuid);
     line("created", &summary.created.to_string());
-    line("consistency", consistency(summary.consistency));
+    if summary.configuration {
+        line("holds", "a configuration: files, and no disks");
+    } else {
+        line("consistency", consistency(summary.consistency));
+    }
     line("lock", &format!("{}{}", lock(summary.lock.as_ref()), by_the_clock(summary.lock)));
     if !point.holds.is_empty() {
         line("held for", &point.holds.join(", "));
@@ -200,6 +207,9 @@ fn text(point: &PointDetail) -> String {
     }
     for file in &point.files {
         line("file", &format!("{}, {}", file.name, size(file.size_bytes)));
+    }
+    if summary.configuration {
+        return text;
     }
     let mut table =
         Table::new(&["DISK", "SIZE", "READ", "CHANGED", "ADDED", "PATH", "HOW"], &[0, 1, 2, 3, 4]);

@@ -6,7 +6,7 @@ use crate::client::Client;
 use crate::error::Error;
 use crate::output::{Outcome, clean, size};
 use api::endpoint::GetStatus;
-use api::{CareStatus, Health, Status, WardenStatus};
+use api::{CareStatus, Health, InventoryStatus, Status, WardenStatus};
 use std::fmt::Write as _;
 
 /// `status`: succeeds when the appliance answers, whatever it says.
@@ -42,6 +42,7 @@ fn text(status: &Status) -> String {
     for detail in vcenter.full_name.iter().chain(&vcenter.error) {
         line("", detail);
     }
+    line("inventory", &followed(&vcenter.inventory));
     for lun in &status.san.luns {
         let state = if lun.ready { "ready" } else { lun.error.as_deref().unwrap_or("not ready") };
         let datastore = lun.datastore.as_deref().unwrap_or("datastore not known");
@@ -64,6 +65,18 @@ fn text(status: &Status) -> String {
         line("", &format!("NOTHING IS RELEASED NOW: {doubt}"));
     }
     text
+}
+
+fn followed(inventory: &InventoryStatus) -> String {
+    let objects = inventory.objects;
+    match (inventory.since, inventory.as_of) {
+        (Some(since), _) => format!("live since {since}, {objects} objects"),
+        (None, as_of) => {
+            let why = inventory.error.as_deref().unwrap_or("it is being listed");
+            let age = as_of.map_or("nothing is known".into(), |at| format!("as of {at}"));
+            format!("not live ({why}), {age}, {objects} objects")
+        }
+    }
 }
 
 fn care(care: &CareStatus, line: &mut dyn FnMut(&str, &str)) {

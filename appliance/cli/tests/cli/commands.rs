@@ -29,6 +29,32 @@ fn lists_are_the_api_s_own_types() {
 }
 
 #[test]
+fn the_inventory_is_a_tree_and_snapshots_say_whose_they_seem_to_be() {
+    let (_server, tool) = start();
+    let tree = tool.run(&["inventory"]).out;
+    let wanted = [
+        "Datacenters (folder)",
+        "  north (datacenter)",
+        "    vm (folder)",
+        "      web01 (vm, on, snapshots: 1, consolidation needed)",
+        "    blue (cluster)",
+        "      esx01 (host)",
+        "      Resources (resource pool)",
+    ];
+    assert_eq!(tree.lines().collect::<Vec<_>>(), wanted);
+    let (_, json) = tool.json(&["inventory"]);
+    let page: api::Page<api::InventoryObject> = serde_json::from_value(json).unwrap();
+    assert_eq!(page.items.len(), 7);
+
+    let text = tool.run(&["snapshots"]).out;
+    let line = |what: &str| text.lines().find(|line| line.contains(what)).unwrap().to_owned();
+    assert!(line("before the update").contains("unknown"), "{text}");
+    assert!(line("VEEAM").contains("Veeam") && line("VEEAM").contains("2 d"), "{text}");
+    let status = tool.run(&["status"]).out;
+    assert!(status.contains("live since 2026-06-01T08:00:00Z, 6 objects"), "{status}");
+}
+
+#[test]
 fn text_shows_the_lock_in_words() {
     let (_server, tool) = start();
     let list = tool.run(&["point", "list", "--vm", "db01"]);

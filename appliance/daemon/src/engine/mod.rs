@@ -3,6 +3,7 @@
 mod care;
 mod disks;
 mod export;
+mod inventory;
 mod locks;
 mod points;
 mod record;
@@ -21,10 +22,11 @@ use crate::wire::hypervisor::Vcenter;
 use api::{
     AcknowledgementRequest, ConsistencyQuery, DataRanges, DataRangesQuery, DeletionPreview,
     Discovered, DiscoveryRequest, ExpiryPreview, FcPorts, Forecast, ForecastQuery, HoldRequest,
-    InclusionQuery, KeyEpoch, Leaves, LeavesQuery, LedgerHead, LockExtension, LockTightening,
-    LunBytesQuery, LunTest, LunTestRequest, MaintenanceRequest, MaintenanceRun, Page, PageQuery,
-    PointDetail, PointQuery, PointSummary, Proof, Protection, Run, RunRequest, RunsStarted, SanLun,
-    SanLuns, SanPaths, SanSessions, Status, VmSummary, VolumeRequest, Volumes,
+    InclusionQuery, InventoryObject, KeyEpoch, Leaves, LeavesQuery, LedgerHead, LockExtension,
+    LockTightening, LunBytesQuery, LunTest, LunTestRequest, MaintenanceRequest, MaintenanceRun,
+    Page, PageQuery, PointDetail, PointQuery, PointSummary, Proof, Protection, Run, RunRequest,
+    RunsStarted, SanLun, SanLuns, SanPaths, SanSessions, SnapshotView, Status, VmSummary,
+    VolumeRequest, Volumes,
 };
 use bytes::Bytes;
 use console::{Blob, Chunks, Engine, EngineError, EngineResult};
@@ -68,6 +70,14 @@ impl Engine for Appliance {
 
     async fn vms(&self, query: PageQuery) -> EngineResult<Page<VmSummary>> {
         vms::list(self, &query).await
+    }
+
+    async fn inventory(&self, query: PageQuery) -> EngineResult<Page<InventoryObject>> {
+        inventory::objects(self, &query)
+    }
+
+    async fn snapshots(&self, query: PageQuery) -> EngineResult<Page<SnapshotView>> {
+        inventory::snapshots(self, &query).await
     }
 
     async fn start_runs(&self, request: RunRequest) -> EngineResult<RunsStarted> {

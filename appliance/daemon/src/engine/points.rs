@@ -7,6 +7,7 @@ use api::{
 };
 use console::{Blob, EngineError, EngineResult};
 use jobs::RunRecord;
+use jobs::configuration::is_configuration;
 use model::{ErrorKind, ReadMode, RecoveryPointId, RetentionLock, RetentionTime, RunId, Transport};
 use repository::{DeleteError, Manifest, RecoveryPoint, Repository};
 use tokio::sync::mpsc;
@@ -69,7 +70,8 @@ fn suspected(appliance: &Appliance, id: RecoveryPointId) -> Option<RunId> {
 }
 
 fn summary(point: &RecoveryPoint, record: &RunRecord, now: RetentionTime) -> PointSummary {
-    let full = record.disks.iter().any(|disk| disk.read != ReadMode::Incremental);
+    let configuration = is_configuration(&point.vm.uuid);
+    let full = configuration || record.disks.iter().any(|disk| disk.read != ReadMode::Incremental);
     let network = record.disks.iter().any(|disk| disk.transport == Transport::Network);
     PointSummary {
         id: point.id,
@@ -77,6 +79,7 @@ fn summary(point: &RecoveryPoint, record: &RunRecord, now: RetentionTime) -> Poi
         created: text::wall(point.started),
         size_bytes: point.capacity,
         stored_new_bytes: point.new_bytes,
+        configuration,
         mode: if full { PointMode::Full } else { PointMode::Incremental },
         transport: if network { Transport::Network } else { Transport::San },
         consistency: point.consistency,

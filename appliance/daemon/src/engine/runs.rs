@@ -1,6 +1,7 @@
 //! Starting and listing runs.
 
-use super::{Appliance, vms};
+use super::{Appliance, from_port, vms};
+use crate::wire::configuration;
 use api::{Page, PageQuery, Run, RunKind, RunRequest, RunsStarted, VmRef};
 use console::{EngineError, EngineResult};
 use jobs::{Entry, Settings};
@@ -9,7 +10,7 @@ use std::sync::Arc;
 
 /// One run for each VM, or none at all when one of them is unknown.
 pub(super) async fn start(appliance: &Appliance, request: RunRequest) -> EngineResult<RunsStarted> {
-    if request.vms.is_empty() {
+    if request.vms.is_empty() && !request.configuration {
         return Err(EngineError::new(
             ErrorKind::Refused,
             "no-vms",
@@ -19,7 +20,14 @@ pub(super) async fn start(appliance: &Appliance, request: RunRequest) -> EngineR
         .next_step("Name at least one VM."));
     }
     let settings = settings(appliance, &request)?;
-    let vms = vms::resolve(appliance, &request.vms).await?;
+    let mut vms = match request.vms.is_empty() {
+        true => Vec::new(),
+        false => vms::resolve(appliance, &request.vms).await?,
+    };
+    if request.configuration {
+        let all = configuration::all(&appliance.vcenter).await.map_err(|e| from_port(&e))?;
+        vms.extend(all.into_iter().map(|identity| (identity.uuid, identity.name)));
+    }
     let permits = appliance.backups.try_reserve_many(vms.len()).map_err(|error| busy(&error))?;
     let mut runs = Vec::new();
     for ((uuid, name), permit) in vms.into_iter().zip(permits) {
@@ -43,7 +51,17 @@ fn settings(appliance: &Appliance, request: &RunRequest) -> EngineResult<Setting
     let min_free_percent = appliance.config.backup.min_free_percent;
     let quiesce = request.quiesce.unwrap_or(appliance.config.backup.quiesce);
     let full = request.full;
-    Ok(Settings { full, quiesce, cross_check_percent, min_free_percent, ..Settings::default() })
+    let backup = &appliance.config.backup;
+    let (consolidate, limits) = (backup.consolidate, backup.limits());
+    Ok(Settings {
+        full,
+        quiesce,
+        cross_check_percent,
+        min_free_percent,
+        consolidate,
+        limits,
+        ..Settings::default()
+    })
 }
 
 pub(super) fn verify(appliance: &Appliance, id: RecoveryPointId) -> EngineResult<Run> {

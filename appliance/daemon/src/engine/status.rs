@@ -7,6 +7,9 @@ use api::{Health, Reason, RepositoryStatus, Status, VcenterStatus, WardenStatus,
 use console::EngineResult;
 use jobs::{Standing, Suspicion};
 
+/// VMs that one status names for one reason.
+const REASONS_MAX: usize = 20;
+
 pub(super) fn status(appliance: &Appliance) -> EngineResult<Status> {
     let now = clock::wall();
     let repository = repository_status(appliance)?;
@@ -40,6 +43,13 @@ pub(super) fn status(appliance: &Appliance) -> EngineResult<Status> {
                 "It is looked for every few seconds; check that vCenter can be reached.",
             );
         }
+    }
+    for vm in vms_to_consolidate(appliance) {
+        add(
+            "consolidation-needed",
+            format!("The disks of VM '{vm}' need consolidation: it runs on deltas that grow."),
+            "Its next backup tries it first; if that fails, find out who holds the disks' files.",
+        );
     }
     for (_, text) in appliance.verdicts.differing() {
         add(
@@ -89,6 +99,21 @@ pub(super) fn status(appliance: &Appliance) -> EngineResult<Status> {
         retention_lag_seconds: now.0.saturating_sub(clock.value.0),
         retention_doubt: clock.doubt,
     })
+}
+
+/// Of the inventory as it is known; a VM whose run is going on merges its disks by itself.
+fn vms_to_consolidate(appliance: &Appliance) -> Vec<String> {
+    let busy: Vec<_> =
+        appliance.journal.pending().into_iter().map(|intent| intent.reference).collect();
+    let needed = appliance.vcenter.inventory.read(|tree| {
+        let needs = |vm: &vsphere::Object| vm.flag("runtime.consolidationNeeded") == Some(true);
+        let vms = tree.vms().filter(|(at, vm)| needs(vm) && !busy.iter().any(|b| b == at.value()));
+        let name = |(at, vm): (&vsphere::MoRef, &vsphere::Object)| {
+            vm.name().unwrap_or_else(|| at.value().to_owned())
+        };
+        vms.map(name).take(REASONS_MAX).collect()
+    });
+    needed.unwrap_or_default()
 }
 
 /// What a cross-check found, and what to do.
@@ -164,5 +189,6 @@ fn vcenter_status(appliance: &Appliance) -> VcenterStatus {
         connected: seen.about.is_some() && seen.error.is_none(),
         full_name: seen.about.map(|about| about.full_name),
         error: seen.error,
+        inventory: appliance.vcenter.inventory.status(),
     }
 }

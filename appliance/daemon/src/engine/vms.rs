@@ -110,6 +110,17 @@ pub(super) async fn resolve(
     appliance: &Appliance,
     names: &[String],
 ) -> EngineResult<Vec<(VmUuid, String)>> {
+    let live = appliance.vcenter.inventory.live(|tree| {
+        let vm = |(_, vm): (_, &vsphere::Object)| {
+            Some((VmUuid(vm.text("config.instanceUuid")?.into()), vm.text("name")?.to_owned()))
+        };
+        tree.vms().filter_map(vm).collect::<Vec<_>>()
+    });
+    let picked = live.map(|known| names.iter().map(|name| pick(&known, name)).collect());
+    if let Some(Ok(found)) = picked {
+        return Ok(found);
+    }
+    // What the inventory does not know may have come a moment ago.
     let (_, vms) = appliance.vcenter.all_vms().await.map_err(|e| from_port(&e))?;
     let known: Vec<(VmUuid, String)> =
         vms.into_iter().filter_map(|vm| Some((vm.instance_uuid?, vm.name))).collect();

@@ -1,24 +1,29 @@
 //! vCenter as the jobs see it: one client, connected when it is needed and again when it was
 //! lost.
 
+use super::live::Live;
 use jobs::ports::{
     Changes, Created, DatastoreView, DiskView, FaultTolerance, Hypervisor, LunView, PortError,
     Since, VmPortrait, VmView, VmfsView,
 };
 use model::{DiskIdentity, ErrorKind, VmIdentity, VmUuid};
-use std::sync::{Mutex as StdMutex, PoisonError};
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Mutex;
 use vsphere::{
-    About, BackingKind, ChangedSince, Client, Datastore, Disk, DiskMode, Extent, MoRef, PowerState,
-    ScsiLun, SnapshotNode, Vm, VsphereError,
+    About, BackingKind, ChangedSince, Client, Datastore, Disk, DiskMode, Extent, FileBackup,
+    Layout, MoRef, PowerState, ScsiLun, SnapshotNode, Vm, VsphereError,
 };
 
 /// How to reach vCenter, the connection when there is one, and what is known about it.
 pub(crate) struct Vcenter {
     config: vsphere::Config,
+    /// Where it writes its own backup, if it is to.
+    pub(super) file_backup: Option<FileBackup>,
     client: Mutex<Option<Client>>,
     seen: StdMutex<Seen>,
+    /// The inventory, followed by a task of its own.
+    pub(crate) inventory: Arc<Live>,
 }
 
 /// The outcome of the last call, for the status page.
@@ -29,8 +34,14 @@ pub(crate) struct Seen {
 }
 
 impl Vcenter {
-    pub(crate) fn new(config: vsphere::Config) -> Self {
-        Self { config, client: Mutex::default(), seen: StdMutex::default() }
+    pub(crate) fn new(config: vsphere::Config, file_backup: Option<FileBackup>) -> Self {
+        let (client, seen, inventory) = (Mutex::default(), StdMutex::default(), Arc::default());
+        Self { config, file_backup, client, seen, inventory }
+    }
+
+    /// Follows the inventory, with a session of its own, until it is told to end.
+    pub(crate) async fn follow(&self) {
+        Arc::clone(&self.inventory).follow(self.config.clone(), crate::clock::wall).await;
     }
 
     pub(crate) fn url(&self) -> &str {
@@ -67,7 +78,7 @@ impl Vcenter {
         }
     }
 
-    async fn client(&self) -> Result<Client, PortError> {
+    pub(super) async fn client(&self) -> Result<Client, PortError> {
         let mut client = self.client.lock().await;
         if client.is_none() {
             let connected = Client::connect(self.config.clone()).await;
@@ -80,7 +91,7 @@ impl Vcenter {
     }
 
     /// Remembers the outcome for the status, and turns the error into the port's.
-    fn note<T>(
+    pub(super) fn note<T>(
         &self,
         result: Result<T, VsphereError>,
         operation: impl Into<String>,
@@ -102,7 +113,36 @@ impl Vcenter {
         }
     }
 
+    /// The files of one VM; `None`: the server does not say now.
+    pub(crate) async fn layout(&self, vm: &MoRef) -> Result<Option<Layout>, PortError> {
+        let client = self.client().await?;
+        self.note(client.layout(vm).await, "reading the files of a VM")
+    }
+
+    /// By the live inventory, where that names exactly one VM, which then says itself who it is.
+    /// `None`: only a listing of all VMs tells.
+    async fn find_live(&self, uuid: &VmUuid) -> Result<Option<(About, Vm)>, PortError> {
+        let same = self.inventory.live(|tree| {
+            let is_it = |vm: &vsphere::Object| vm.text("config.instanceUuid") == Some(&uuid.0);
+            let mut same = tree.vms().filter(|(_, vm)| is_it(vm)).map(|(vm, _)| vm.clone());
+            same.next().filter(|_| same.next().is_none())
+        });
+        let Some(reference) = same.flatten() else { return Ok(None) };
+        let client = self.client().await?;
+        match client.vm(&reference).await {
+            Err(error) if error.kind() == ErrorKind::Gone => Ok(None),
+            read => {
+                let vm = self.note(read, format!("reading the VM {uuid}"))?;
+                let right = vm.instance_uuid.as_ref() == Some(uuid);
+                Ok(right.then(|| (client.about().clone(), vm)))
+            }
+        }
+    }
+
     async fn find(&self, uuid: &VmUuid) -> Result<(About, Vm), PortError> {
+        if let Some(found) = self.find_live(uuid).await? {
+            return Ok(found);
+        }
         let (about, vms) = self.all_vms().await?;
         let mut same = vms.into_iter().filter(|vm| vm.instance_uuid.as_ref() == Some(uuid));
         match (same.next(), same.next()) {
@@ -244,6 +284,11 @@ impl Hypervisor for Vcenter {
                 Ok(Changes::Areas(self.note(areas, operation)?))
             }
         }
+    }
+
+    async fn delta_bytes(&self, vm: &VmView, snapshot: &str) -> Result<Option<u64>, PortError> {
+        let layout = self.layout(&vm_ref(vm)).await?;
+        Ok(layout.and_then(|layout| layout.bytes_since(&snapshot_ref(snapshot))))
     }
 
     async fn remove_snapshot(&self, vm: &VmView, snapshot: &str) -> Result<(), PortError> {

@@ -44,7 +44,7 @@ impl Hypervisor for World {
             tools_running: state.tools_running,
             cbt_supported: true,
             cbt_enabled: state.cbt_enabled,
-            consolidation_needed: false,
+            consolidation_needed: state.unmerged,
             snapshots: state.snapshots.iter().map(|(_, name, _)| name.clone()).collect(),
             vmx_path: "[san01] web01/web01.vmx".into(),
             disks: vec![self.disk(None)],
@@ -62,7 +62,10 @@ impl Hypervisor for World {
     }
 
     async fn consolidate(&self, _vm: &VmView) -> Result<(), PortError> {
-        self.call("consolidate")
+        self.call("consolidate")?;
+        let mut state = self.state.lock().unwrap();
+        state.unmerged = state.unmerged && !state.merges;
+        Ok(())
     }
 
     async fn datastores(&self) -> Result<Vec<DatastoreView>, PortError> {
@@ -161,6 +164,9 @@ impl Hypervisor for World {
         since: &Since,
     ) -> Result<Changes, PortError> {
         self.call("changes")?;
+        if self.state.lock().unwrap().delta_bytes.is_some() {
+            self.looked.notified().await;
+        }
         let mut state = self.state.lock().unwrap();
         let Since::Change(id) = since else { return Ok(Changes::Areas(state.allocated())) };
         let (epoch, sequence) = id.0.rsplit_once('/').unwrap();
@@ -183,6 +189,12 @@ impl Hypervisor for World {
             joins
         });
         Ok(Changes::Areas(areas))
+    }
+
+    async fn delta_bytes(&self, _vm: &VmView, _snapshot: &str) -> Result<Option<u64>, PortError> {
+        self.call("delta bytes")?;
+        self.looked.notify_one();
+        Ok(self.state.lock().unwrap().delta_bytes)
     }
 
     async fn remove_snapshot(&self, _vm: &VmView, snapshot: &str) -> Result<(), PortError> {

@@ -21,6 +21,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
+use tokio::sync::Notify;
 
 /// Bytes of the VM's disk.
 pub const CAPACITY: u64 = 24 << 20;
@@ -42,6 +43,13 @@ pub struct State {
     pub cbt_enabled: bool,
     /// Free bytes of the datastore.
     pub free_bytes: u64,
+    /// The VM's disks need consolidation, and whether that succeeds.
+    pub unmerged: bool,
+    pub merges: bool,
+    /// Bytes that the snapshot's delta is said to have; the run goes on when that was looked at.
+    pub delta_bytes: Option<u64>,
+    /// The datastore is full from this call on.
+    pub full_after: Option<&'static str>,
     /// VMware Tools run, and bring the guest to rest.
     pub tools_running: bool,
     pub rests: bool,
@@ -87,6 +95,8 @@ pub struct World {
     deltas: u64,
     /// Parents that the hypervisor does not name.
     pub parents_hidden: AtomicUsize,
+    /// Somebody has looked at the snapshot.
+    pub looked: Notify,
     image: PathBuf,
     _dir: TempDir,
 }
@@ -126,6 +136,10 @@ impl World {
             changes: Vec::new(),
             cbt_enabled: false,
             free_bytes: 320 << 20,
+            unmerged: false,
+            merges: true,
+            delta_bytes: None,
+            full_after: None,
             tools_running: true,
             rests: true,
             blocked: Vec::new(),
@@ -147,6 +161,7 @@ impl World {
             store: store.clone(),
             deltas,
             parents_hidden: AtomicUsize::new(0),
+            looked: Notify::new(),
             image,
             _dir: dir,
         });
@@ -213,6 +228,9 @@ impl World {
         state.log.push(name.into());
         if let Some((_, progress)) = state.cancel_at.take_if(|(call, _)| *call == name) {
             progress.cancel();
+        }
+        if state.full_after.take_if(|call| *call == name).is_some() {
+            state.free_bytes = 1;
         }
         if state.fail_at == Some(number) {
             return Err(PortError {

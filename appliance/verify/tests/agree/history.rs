@@ -119,6 +119,7 @@ impl History {
         history.deleted_vm();
         history.compacted_vm();
         history.repaired_segment();
+        history.configuration();
         history.spare_vm();
         history
     }
@@ -300,6 +301,15 @@ impl History {
         change(&segment(&self.dir, serial), |bytes| bytes[BLOCK + 300] ^= 1);
         let report = scrub(&repository);
         assert_eq!(report.repaired.len(), 1, "{report:?}");
+    }
+
+    /// A point of files alone.
+    fn configuration(&mut self) {
+        let repository = self.open();
+        let known = self.backup(&repository, 6, (Vec::new(), None), governance(100));
+        let report = repository.verify(known.id, &mut |_| ()).unwrap();
+        assert_eq!((report.damage_total(), report.chunks), (0, 0));
+        assert_eq!(repository.file(known.id, "vm.vmx").unwrap(), b"config.version = \"8\"");
     }
 
     fn spare_vm(&mut self) {

@@ -55,6 +55,7 @@ pub(super) async fn connect(config: Config) -> Result<Shared, VsphereError> {
         property_collector: content.property_collector,
         view_manager: content.view_manager,
         authorization_manager: content.authorization_manager,
+        option_manager: content.option_manager,
         task_timeout,
     })
 }
@@ -65,6 +66,7 @@ struct ServiceContent {
     property_collector: MoRef,
     view_manager: MoRef,
     authorization_manager: Option<MoRef>,
+    option_manager: Option<MoRef>,
     session_manager: MoRef,
 }
 
@@ -94,6 +96,7 @@ fn decode(content: Node<'_>) -> Result<ServiceContent, WireError> {
         authorization_manager: content
             .child("authorizationManager")
             .and_then(|node| node.moref().ok()),
+        option_manager: content.child("setting").and_then(|node| node.moref().ok()),
         session_manager: content.need("sessionManager")?.moref()?,
     })
 }

@@ -3,7 +3,9 @@
 mod address;
 mod caller;
 mod changes;
+mod configuration;
 mod connect;
+mod file_backup;
 mod listing;
 mod migration;
 mod portrait;
@@ -14,6 +16,7 @@ mod tags;
 mod task;
 mod tls;
 mod transport;
+mod watch;
 
 use crate::error::VsphereError;
 use crate::requests::Request;
@@ -25,8 +28,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use changes::ChangedSince;
+pub use configuration::ServerPart;
 pub use connect::About;
+pub use file_backup::FileBackup;
 pub use tags::Tag;
+pub use watch::Watcher;
 
 /// How to reach and enter a vSphere server.
 #[derive(Clone, Debug)]
@@ -63,6 +69,7 @@ struct Shared {
     property_collector: MoRef,
     view_manager: MoRef,
     authorization_manager: Option<MoRef>,
+    option_manager: Option<MoRef>,
     task_timeout: Duration,
 }
 
@@ -119,6 +126,9 @@ mod tests {
             send(client.snapshot_disks(object));
             send(client.find_snapshots(object, ""));
             send(client.snapshot_configuration(object));
+            send(client.hosts());
+            send(client.server_configuration());
+            send(client.layout(object));
             send(client.placement(object));
             send(client.tags(object));
             send(client.remove_snapshot(object));

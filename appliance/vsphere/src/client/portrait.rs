@@ -6,7 +6,7 @@ use crate::error::VsphereError;
 use crate::inventory::{
     Configuration, Placement, ROOT_PROPERTIES, Root, decode_configuration, decode_root,
 };
-use crate::wire::MoRef;
+use crate::wire::{MoRef, unescaped};
 
 /// Folders, or resource pools, within one another that are followed.
 const DEPTH_MAX: usize = 64;
@@ -104,13 +104,4 @@ fn without_first(mut names: Vec<String>) -> Vec<String> {
         names.remove(0);
     }
     names
-}
-
-/// vSphere writes the three characters that separate paths as `%2f`, `%5c` and `%25` in names.
-fn unescaped(name: &str) -> String {
-    let mut text = name.to_owned();
-    for (code, character) in [("%2f", "/"), ("%2F", "/"), ("%5c", "\\"), ("%5C", "\\")] {
-        text = text.replace(code, character);
-    }
-    text.replace("%25", "%")
 }

@@ -45,7 +45,8 @@ impl Client {
             let response = self.call(collector, &request).await?;
             let page = decode_page(&response).map_err(odd(method))?;
             let page = page.map_err(|fault| refused(method, view, fault))?;
-            found.extend(page.objects.iter().filter(|object| !is_gone(object)).map(&decode));
+            // A listing races with removals.
+            found.extend(page.objects.iter().filter(|object| !object.is_gone()).map(&decode));
             match page.token {
                 Some(token) => request = requests::continue_retrieve(collector, token),
                 None => return Ok(found),
@@ -75,7 +76,7 @@ impl Client {
         let page = decode_page(&response).map_err(odd(request.method))?;
         let page = page.map_err(|fault| refused(request.method, object, fault))?;
         match page.objects.iter().find(|content| content.object == *object) {
-            Some(content) if !is_gone(content) => decode(content),
+            Some(content) if !content.is_gone() => decode(content),
             _ => Err(VsphereError::Gone { object: object.clone() }),
         }
     }
@@ -99,13 +100,6 @@ pub(super) fn withheld(content: &ObjectContent<'_>, path: &str) -> VsphereError 
         object: content.object.clone(),
         source: reason.map(|(_, fault)| Box::new(fault)),
     }
-}
-
-/// A listing races with removals: an object may be gone before its properties are read.
-fn is_gone(content: &ObjectContent<'_>) -> bool {
-    content.missing().any(|(_, fault)| {
-        fault.is_gone() && fault.object.as_ref().is_none_or(|object| *object == content.object)
-    })
 }
 
 fn refused(method: &'static str, object: &MoRef, fault: Fault) -> VsphereError {

@@ -4,7 +4,9 @@ use super::Client;
 use super::caller::odd;
 use super::properties::withheld;
 use crate::error::VsphereError;
-use crate::inventory::{Disk, SnapshotNode, decode_disks};
+use crate::inventory::{
+    Disk, LAYOUT_PROPERTIES, Layout, SnapshotNode, decode_disks, decode_layout,
+};
 use crate::requests::{self, Request};
 use crate::wire::{MoRef, ObjectContent, WireError};
 
@@ -81,6 +83,17 @@ impl Client {
             return Err(VsphereError::Unreadable { object: vm.clone(), problem });
         }
         Ok(SnapshotNode::find_all(&state.snapshots, name).into_iter().cloned().collect())
+    }
+
+    /// Which files the VM consists of; `None`: the server does not say now.
+    pub async fn layout(&self, vm: &MoRef) -> Result<Option<Layout>, VsphereError> {
+        let read = || {
+            self.read_one(vm, LAYOUT_PROPERTIES, |content| {
+                let layout = content.get("layoutEx").map(decode_layout).transpose();
+                layout.map_err(odd("RetrievePropertiesEx"))
+            })
+        };
+        self.shared.session.keep(read).await
     }
 
     /// Removes this snapshot, not its children, and writes its delta back. It may take hours.

@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 
 /// Tags of one VM that are read.
 const TAGS_MAX: usize = 256;
-const BASE: &str = "/rest/com/vmware/cis";
+const BASE: &str = "/rest";
+const SESSIONS: &str = "/com/vmware/cis/session";
 const SESSION: &str = "vmware-api-session-id";
 
 /// A tag of a VM.
@@ -34,20 +35,24 @@ impl Client {
         }
         let session = self.rest_login().await?;
         let tags = self.read_tags(&session, vm).await;
-        // The session ends by itself soon; the reading counts, not this.
-        if let Err(error) = self.rest(Method::DELETE, "/session", Some(&session), None).await {
-            tracing::debug!(%error, "a REST session was not ended");
-        }
+        self.rest_logout(&session).await;
         tags
     }
 
-    async fn rest_login(&self) -> Result<String, VsphereError> {
-        let answer = self.rest(Method::POST, "/session", None, None).await?;
+    /// The session ends by itself soon; what was done in it counts, not this.
+    pub(super) async fn rest_logout(&self, session: &str) {
+        if let Err(error) = self.rest(Method::DELETE, SESSIONS, Some(session), None).await {
+            tracing::debug!(%error, "a REST session was not ended");
+        }
+    }
+
+    pub(super) async fn rest_login(&self) -> Result<String, VsphereError> {
+        let answer = self.rest(Method::POST, SESSIONS, None, None).await?;
         text(&answer["value"], "the session")
     }
 
     async fn read_tags(&self, session: &str, vm: &MoRef) -> Result<Vec<Tag>, VsphereError> {
-        let path = "/tagging/tag-association?~action=list-attached-tags";
+        let path = "/com/vmware/cis/tagging/tag-association?~action=list-attached-tags";
         let body = json!({ "object_id": { "id": vm.value(), "type": vm.kind() } });
         let attached = self.rest(Method::POST, path, Some(session), Some(&body)).await?;
         let ids = attached["value"].as_array().ok_or_else(|| odd("a list of tags"))?;
@@ -72,12 +77,12 @@ impl Client {
         id: &Value,
     ) -> Result<Value, VsphereError> {
         let id = text(id, "an id")?;
-        let path = format!("/tagging/{kind}/id:{id}");
+        let path = format!("/com/vmware/cis/tagging/{kind}/id:{id}");
         Ok(self.rest(Method::GET, &path, Some(session), None).await?["value"].take())
     }
 
     /// One call. Without a session it carries user and password.
-    async fn rest(
+    pub(super) async fn rest(
         &self,
         method: Method,
         path: &str,
@@ -104,7 +109,7 @@ impl Client {
 }
 
 /// How errors call these calls.
-const METHOD: &str = "reading tags (REST)";
+const METHOD: &str = "a REST call";
 
 fn decode(reply: &Reply) -> Result<Value, VsphereError> {
     match reply.status {
@@ -119,11 +124,11 @@ fn basic((user, password): &(&str, &str)) -> String {
     format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(plain))
 }
 
-fn text(value: &Value, wanted: &'static str) -> Result<String, VsphereError> {
+pub(super) fn text(value: &Value, wanted: &'static str) -> Result<String, VsphereError> {
     value.as_str().map(str::to_owned).ok_or_else(|| odd(wanted))
 }
 
-fn odd(wanted: &'static str) -> VsphereError {
+pub(super) fn odd(wanted: &'static str) -> VsphereError {
     wire(WireError::Value { element: "value".into(), text: "something else".into(), wanted })
 }
 

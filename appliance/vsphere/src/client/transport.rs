@@ -68,6 +68,10 @@ impl Transport {
         Ok(Self { address, thumbprint, tls: Arc::new(tls), idle: Mutex::default() })
     }
 
+    pub(super) fn thumbprint(&self) -> Thumbprint {
+        self.thumbprint
+    }
+
     pub(super) fn address(&self) -> &Address {
         &self.address
     }

@@ -5,21 +5,27 @@
 
 mod datastore;
 mod disk;
+mod host;
+mod layout;
 mod lun;
 mod portrait;
 mod vm;
 
 pub use datastore::{Datastore, Extent, VmfsInfo};
 pub use disk::{BackingKind, Disk, DiskMode};
+pub use host::Host;
+pub use layout::Layout;
 pub use lun::ScsiLun;
 pub use portrait::{Configuration, Nic, Placement};
 pub use vm::{FaultTolerance, PowerState, SnapshotNode, Vm};
 
 pub(crate) use datastore::{DATASTORE_PROPERTIES, decode_datastore};
 pub(crate) use disk::decode_disks;
+pub(crate) use host::{HOST_CONFIGURATION, decode_host};
+pub(crate) use layout::{LAYOUT_PROPERTIES, decode_layout};
 pub(crate) use lun::{HOST_PROPERTIES, decode_luns};
 pub(crate) use portrait::{ROOT_PROPERTIES, Root, decode_configuration, decode_root};
-pub(crate) use vm::{VM_PROPERTIES, decode_vm};
+pub(crate) use vm::{VM_PROPERTIES, decode_snapshots, decode_vm};
 
 #[cfg(test)]
 mod tests;

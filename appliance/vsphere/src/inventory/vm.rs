@@ -81,6 +81,8 @@ pub struct SnapshotNode {
     pub name: String,
     /// Its description.
     pub description: String,
+    /// When it was made, as the server says it (`xsd:dateTime`).
+    pub created: Option<String>,
     /// Snapshots that depend on it.
     pub children: Vec<SnapshotNode>,
 }
@@ -126,7 +128,7 @@ pub(crate) const VM_PROPERTIES: &[&str] = &[
 pub(crate) fn decode_vm(object: &ObjectContent<'_>) -> Vm {
     let mut problems = object.problems();
     let disks = disks(object, &mut problems);
-    let snapshots = match object.get("snapshot").map(|tree| snapshots(tree, "rootSnapshotList")) {
+    let snapshots = match object.get("snapshot").map(decode_snapshots) {
         Some(Ok(nodes)) => nodes,
         None => Vec::new(),
         Some(Err(error)) => {
@@ -191,6 +193,11 @@ fn disks(object: &ObjectContent<'_>, problems: &mut Vec<String>) -> Vec<Disk> {
     }
 }
 
+/// The property `snapshot` of a VM.
+pub(crate) fn decode_snapshots(tree: Node<'_>) -> Result<Vec<SnapshotNode>, WireError> {
+    snapshots(tree, "rootSnapshotList")
+}
+
 /// Recursion is bounded by the depth limit of the reader.
 fn snapshots(tree: Node<'_>, list: &str) -> Result<Vec<SnapshotNode>, WireError> {
     let node = |node: Node<'_>| {
@@ -198,6 +205,7 @@ fn snapshots(tree: Node<'_>, list: &str) -> Result<Vec<SnapshotNode>, WireError>
             moref: node.need("snapshot")?.moref()?,
             name: node.get("name").unwrap_or_default().to_owned(),
             description: node.get("description").unwrap_or_default().to_owned(),
+            created: node.get("createTime").map(str::to_owned),
             children: snapshots(node, "childSnapshotList")?,
         })
     };

@@ -26,6 +26,7 @@ pub use fault::Fault;
 pub(crate) use fault::localized_fault;
 pub(crate) use properties::{ObjectContent, decode_page, read_objects};
 pub use value::MoRef;
+pub(crate) use value::unescaped;
 pub(crate) use versions::{ApiVersion, server_version};
 pub(crate) use writer::Writer;
 

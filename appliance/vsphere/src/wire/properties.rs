@@ -43,6 +43,13 @@ impl<'a> ObjectContent<'a> {
         missing_set(self.node)
     }
 
+    /// True for an object that went away before its properties were read.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.missing().any(|(_, fault)| {
+            fault.is_gone() && fault.object.as_ref().is_none_or(|object| *object == self.object)
+        })
+    }
+
     /// The same as lines for people.
     pub(crate) fn problems(&self) -> Vec<String> {
         let line = |(path, fault)| format!("the server does not give '{path}': {fault}");

@@ -47,6 +47,15 @@ impl fmt::Debug for MoRef {
     }
 }
 
+/// vSphere writes the three characters that separate paths as `%2f`, `%5c` and `%25` in names.
+pub(crate) fn unescaped(name: &str) -> String {
+    let mut text = name.to_owned();
+    for (code, character) in [("%2f", "/"), ("%2F", "/"), ("%5c", "\\"), ("%5C", "\\")] {
+        text = text.replace(code, character);
+    }
+    text.replace("%25", "%")
+}
+
 impl<'a> Node<'a> {
     /// The child's text when the child is there and not empty: vSphere sends empty elements for
     /// values that it does not know, enums included.
@@ -74,6 +83,11 @@ impl<'a> Node<'a> {
     /// The child's number.
     pub(crate) fn need_u64(self, name: &str) -> Result<u64, WireError> {
         self.need(name)?.number("a number that is not negative")
+    }
+
+    /// This element's own number.
+    pub(crate) fn own_u64(self) -> Result<u64, WireError> {
+        self.number("a number that is not negative")
     }
 
     /// The child's number, if there is such a child; wrong text is an error all the same.

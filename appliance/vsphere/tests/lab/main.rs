@@ -8,6 +8,7 @@
 mod areas;
 mod faults;
 mod impostor;
+mod inventory;
 mod portrait;
 mod script;
 mod sequence;

@@ -1,6 +1,6 @@
 //! A session that the server forgets.
 
-use crate::site::{CAPACITY, DISK, start, the_vm, told};
+use crate::site::{CAPACITY, DISK, start, start_with, the_vm, told};
 use serde_json::json;
 use vsphere::{ChangedSince, VsphereError};
 
@@ -38,6 +38,20 @@ async fn every_operation_logs_in_again() {
     expire();
     client.logout().await.unwrap();
     assert_eq!(site.state()["sessions"], 0);
+}
+
+#[tokio::test]
+async fn a_server_is_spoken_to_in_its_own_version() {
+    for version in ["6.7.3", "7.0.3.0", "8.0.2.0", "9.0.0.0"] {
+        let test = "a_server_is_spoken_to_in_its_own_version";
+        let its = |site: &mut serde_json::Value| site["api_version"] = json!(version);
+        let Some(site) = start_with(test, its) else { return };
+        let client = site.client().await;
+        assert_eq!(client.about().api_version, version);
+        assert_eq!(client.vms().await.unwrap().len(), 1);
+        assert_eq!(site.state()["action"], format!("\"urn:vim25/{version}\""));
+        client.logout().await.unwrap();
+    }
 }
 
 #[tokio::test]

@@ -32,10 +32,16 @@ impl Site {
         Self::of(vec![guest(96)], change)
     }
 
+    /// As `new`, on a host without a vCenter.
+    pub fn alone() -> Self {
+        Self::in_lab(Lab::start_alone(&spec(vec![guest(96)])).unwrap(), |_| {})
+    }
+
     pub fn of(disks: Vec<DiskSpec>, change: impl FnOnce(&mut lab::DaemonConfig)) -> Self {
-        let lun_bytes = 2 << 30;
-        let vms = vec![VmSpec { name: VM.into(), disks }];
-        let lab = Lab::start(&LabSpec { lun_bytes, layout: Layout::Fragmented, vms }).unwrap();
+        Self::in_lab(Lab::start(&spec(disks)).unwrap(), change)
+    }
+
+    fn in_lab(lab: Lab, change: impl FnOnce(&mut lab::DaemonConfig)) -> Self {
         let mut config = lab.daemon_config().unwrap();
         config.repository.reserve_mib = Some(64);
         change(&mut config);
@@ -143,6 +149,11 @@ impl Site {
         }
         assert!(!told.contains("panicked"), "{told}");
     }
+}
+
+fn spec(disks: Vec<DiskSpec>) -> LabSpec {
+    let vms = vec![VmSpec { name: VM.into(), disks }];
+    LabSpec { lun_bytes: 2 << 30, layout: Layout::Fragmented, vms }
 }
 
 /// A disk with a partition table and an ext4 file system of real files.

@@ -1,7 +1,7 @@
 //! vCenter fails in each call; change tracking is reset.
 
 use crate::site::{Site, VM, ended_well, wait};
-use api::{RunResult, RunState};
+use api::{Run, RunResult, RunState};
 use model::Consistency;
 
 /// Every call of a run, with a fault that such a call can answer.
@@ -21,6 +21,7 @@ const CALLS: &[(&str, &str, bool)] = &[
 fn a_fault_in_any_call_leaves_nothing_and_is_told() {
     for (method, fault, task) in CALLS {
         let site = Site::new();
+        followed(&site); // so that the fault does not hit the first listing of the inventory
         let order = serde_json::json!({ "method": method, "fault": fault, "task": task });
         site.lab.vcenter.fault(&order).unwrap();
         let output = site.daemon.cli().unwrap().output(&["--json", "backup", "run", VM]).unwrap();
@@ -107,6 +108,30 @@ fn areas_that_contradict_themselves_give_a_full_and_a_warning() {
     assert_eq!(run.state, RunState::Warning, "{run:#?}");
 }
 
+/// Waits until the inventory is followed.
+fn followed(site: &Site) -> api::InventoryStatus {
+    let cli = site.daemon.cli().unwrap();
+    let status = || cli.json::<api::Status>(&["status"]).unwrap().vcenter.inventory;
+    wait("the inventory is live", || status().live);
+    status()
+}
+
+#[test]
+fn a_vm_of_a_host_alone_is_backed_up() {
+    let site = Site::alone();
+    followed(&site);
+    let run = site.backup_and_compare("full");
+    assert!(run.warnings.is_empty(), "{run:#?}");
+    site.lab.write(VM, 0, 3 << 20, b"changed").unwrap();
+    let run = site.backup_and_compare("incremental");
+    let Some(RunResult::Backup(result)) = &run.result else { unreachable!() };
+    assert!(result.san_read_bytes < 16 << 20, "{result:?}");
+    let cli = site.daemon.cli().unwrap();
+    let started: api::RunsStarted = cli.json(&["backup", "configuration"]).unwrap();
+    assert_eq!(started.runs.len(), 1, "of the host; there is no vCenter");
+    assert!(ended_well(&started.runs[0]), "{started:#?}");
+}
+
 #[test]
 fn an_expired_session_is_made_anew() {
     let site = Site::new();
@@ -114,6 +139,33 @@ fn an_expired_session_is_made_anew() {
     site.lab.vcenter.control().post("/sessions/expire", &[], &[]).unwrap();
     let run = site.backup_and_compare("second");
     assert!(run.warnings.is_empty(), "{run:#?}");
+    an_inventory_is_followed_and_used(&site);
+}
+
+/// Of the same site: changes come in by themselves, and a run does not list all VMs.
+fn an_inventory_is_followed_and_used(site: &Site) {
+    assert!(followed(site).objects > 10);
+    let cli = site.daemon.cli().unwrap();
+    let control = site.lab.vcenter.control();
+    let shown = |name: &str| {
+        let page: api::Page<api::InventoryObject> = cli.json(&["inventory"]).unwrap();
+        page.items.into_iter().find(|object| object.name == name)
+    };
+    let vm = shown(VM).expect("the VM is in the inventory");
+    assert_eq!(vm.uuid.unwrap().0, site.lab.datastore.vm(VM).unwrap().instance_uuid);
+    let uuid = "5099f0a0-1111-2222-3333-444455556666";
+    control.post("/vm/add", &[("vm", "new01"), ("uuid", uuid)], &[]).unwrap();
+    wait("a new VM is seen", || shown("new01").is_some());
+    control.post("/vm/remove", &[("vm", "new01")], &[]).unwrap();
+    wait("its end is seen", || shown("new01").is_none());
+
+    let views = || site.lab.vcenter.state().unwrap()["calls"]["CreateContainerView"].as_u64();
+    let before = views().unwrap();
+    site.backup();
+    let listings = views().unwrap() - before;
+    assert!(listings <= 4, "datastores and LUNs are listed, VMs are not: {listings}");
+    let snapshots: api::Page<api::SnapshotView> = cli.json(&["snapshots"]).unwrap();
+    assert_eq!(snapshots.items, []);
 }
 
 #[test]
@@ -235,5 +287,43 @@ fn a_point_holds_what_it_takes_to_build_the_vm_anew() {
     let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
     for part in ["tier: gold", "owner = team", mac, "Production"] {
         assert!(shown.contains(part), "'{part}' is not in: {shown}");
+    }
+    configurations_are_points_of_files(&site);
+}
+
+/// Of the same site: vCenter and its two hosts, each a point that is listed, verified and read.
+fn configurations_are_points_of_files(site: &Site) {
+    followed(site);
+    let cli = site.daemon.cli().unwrap();
+    let started: api::RunsStarted = cli.json(&["backup", "configuration"]).unwrap();
+    assert_eq!(started.runs.len(), 3);
+    for run in &started.runs {
+        assert!(ended_well(run) && run.warnings.is_empty(), "{run:#?}");
+    }
+    let points = site.points();
+    let of_files: Vec<_> = points.iter().filter(|point| point.configuration).collect();
+    assert_eq!((points.len(), of_files.len()), (4, 3));
+    let wanted = [
+        (
+            "the vCenter",
+            "inventory-1.json",
+            site.lab.datastore.vm(VM).unwrap().instance_uuid.clone(),
+        ),
+        ("the vCenter", "roles.xml", "<name>Admin</name>".into()),
+        ("host DC0_C0_H0", "configBundle.tgz", "packed configuration of DC0_C0_H0".into()),
+    ];
+    for (whose, name, part) in wanted {
+        let point = of_files.iter().find(|point| point.vm.name.ends_with(whose)).unwrap();
+        let (id, path) = (point.id.to_string(), site.lab.directory().join(name));
+        let output = path.to_str().unwrap();
+        let arguments = ["point", "file", &id, name, "--output", output];
+        assert!(cli.output(&arguments).unwrap().status.success());
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains(&part), "{name}: '{part}' is not in it");
+        let verified: Run = cli.json(&["point", "verify", &id]).unwrap();
+        assert_eq!(verified.state, RunState::Succeeded, "{verified:#?}");
+        let shown = cli.output(&["point", "show", &id]).unwrap();
+        let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+        assert!(shown.contains(name) && shown.contains("no disks"), "{shown}");
     }
 }

@@ -4,6 +4,7 @@
 
 pub mod care;
 pub mod disks;
+pub mod inventory;
 pub mod points;
 pub mod record;
 pub mod runs;
@@ -13,10 +14,11 @@ pub mod vms;
 use api::{
     AcknowledgementRequest, ConsistencyQuery, DataRanges, DataRangesQuery, DeletionPreview,
     Discovered, DiscoveryRequest, ExpiryPreview, FcPorts, Forecast, ForecastQuery, HoldRequest,
-    InclusionQuery, KeyEpoch, Leaves, LeavesQuery, LedgerHead, LockExtension, LockTightening,
-    LockView, LunBytesQuery, LunTest, LunTestRequest, MaintenanceRequest, MaintenanceRun, Page,
-    PageQuery, PointDetail, PointQuery, PointSummary, Proof, Protection, Run, RunKind, RunRequest,
-    RunsStarted, SanLun, SanLuns, SanPaths, SanSessions, Status, VmSummary, VolumeRequest, Volumes,
+    InclusionQuery, InventoryObject, KeyEpoch, Leaves, LeavesQuery, LedgerHead, LockExtension,
+    LockTightening, LockView, LunBytesQuery, LunTest, LunTestRequest, MaintenanceRequest,
+    MaintenanceRun, Page, PageQuery, PointDetail, PointQuery, PointSummary, Proof, Protection, Run,
+    RunKind, RunRequest, RunsStarted, SanLun, SanLuns, SanPaths, SanSessions, SnapshotView, Status,
+    VmSummary, VolumeRequest, Volumes,
 };
 use bytes::Bytes;
 use console::{Blob, Chunks, Engine, EngineError, EngineResult};
@@ -111,6 +113,14 @@ impl Engine for Scripted {
 
     async fn vms(&self, query: PageQuery) -> EngineResult<Page<VmSummary>> {
         Ok(Page::cut(vms::all(), &query))
+    }
+
+    async fn inventory(&self, query: PageQuery) -> EngineResult<Page<InventoryObject>> {
+        Ok(Page::cut(inventory::objects(), &query))
+    }
+
+    async fn snapshots(&self, query: PageQuery) -> EngineResult<Page<SnapshotView>> {
+        Ok(Page::cut(inventory::snapshots(), &query))
     }
 
     async fn start_runs(&self, request: RunRequest) -> EngineResult<RunsStarted> {

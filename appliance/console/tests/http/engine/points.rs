@@ -54,6 +54,7 @@ fn point(
             created,
             size_bytes: disks.iter().map(|disk| disk.capacity_bytes).sum(),
             stored_new_bytes: 123_456_789,
+            configuration: false,
             mode: if vm == 0 { PointMode::Full } else { PointMode::Incremental },
             transport: Transport::San,
             consistency: Consistency::Crash,

@@ -97,6 +97,7 @@ pub fn status(points: u64) -> Status {
             connected: true,
             full_name: Some("VMware vCenter Server 8.0.3 build-24022515".into()),
             error: None,
+            inventory: super::inventory::status(),
         },
         san: SanStatus { luns: vec![lun(1, None), lun(2, Some("no path"))] },
         retention_now: "2026-06-01T11:59:30Z".parse().unwrap(),

@@ -17,6 +17,7 @@ type Config struct {
 	User       string    `json:"user"`        // the only account
 	Password   string    `json:"password"`    // its password
 	APIVersion string    `json:"api_version"` // such as 8.0.2.0, the default
+	Standalone bool      `json:"standalone"`  // a single ESXi host without a vCenter
 	Datastore  Datastore `json:"datastore"`
 	VMFSTool   []string  `json:"vmfs_tool"` // command that reads and writes files inside the volume
 	VMs        []VM      `json:"vms"`

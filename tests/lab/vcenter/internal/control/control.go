@@ -45,6 +45,10 @@ func (p *Port) Handler() http.Handler {
 		"POST /cbt/script":      p.script,
 		"POST /consolidation":   p.lockFiles,
 		"POST /identity":        p.identity,
+		"POST /vm/add":          p.addVM,
+		"POST /vm/traits":       p.traits,
+		"POST /vm/remove":       p.removeVM,
+		"POST /vm/rename":       p.renameVM,
 		"POST /sessions/expire": p.expireSessions,
 		"GET /state":            p.state,
 		"POST /shutdown":        p.shutdown,
@@ -86,6 +90,10 @@ type done struct {
 
 // write: POST /write?vm=web01&disk=2000&offset=0, body = the guest's bytes.
 func (p *Port) write(r *http.Request) (any, error) {
+	guest, err := p.guest(r)
+	if err != nil {
+		return nil, err
+	}
 	machine, key, err := p.disk(r)
 	if err != nil {
 		return nil, err
@@ -98,7 +106,11 @@ func (p *Port) write(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return done{true}, machine.Write(key, offset, data)
+	if err := machine.Write(key, offset, data); err != nil {
+		return nil, err
+	}
+	p.Site.ShowLayout(guest)
+	return done{true}, nil
 }
 
 // fault: POST /fault, body = a wire.Rule.
@@ -206,13 +218,14 @@ type State struct {
 	VMs      []vim.GuestState `json:"vms"`
 	Calls    map[string]int   `json:"calls"`    // by method, since the start
 	Sessions int              `json:"sessions"` // live ones
+	Action   string           `json:"action"`   // SOAPAction of the newest call
 	Faults   []string         `json:"faults"`   // rules that may still hit
 }
 
 func (p *Port) state(*http.Request) (any, error) {
 	state := State{
 		VMs: []vim.GuestState{}, Calls: p.Gate.Calls(),
-		Sessions: len(p.Site.Sessions()), Faults: p.Gate.Rules.Pending(),
+		Sessions: len(p.Site.Sessions()), Action: p.Gate.Action(), Faults: p.Gate.Rules.Pending(),
 	}
 	for _, guest := range p.Site.Guests() {
 		state.VMs = append(state.VMs, p.Site.State(guest))

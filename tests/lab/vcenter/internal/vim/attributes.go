@@ -23,7 +23,7 @@ func (s *Site) folder(ctx context.Context, client *vim25.Client, name string) (*
 	registry := s.model.Map()
 	datacenter := registry.Any("Datacenter").(*simulator.Datacenter)
 	root := object.NewFolder(client, datacenter.VmFolder)
-	if name == "" {
+	if name == "" || s.config.Standalone { // a host has no folders of VMs
 		return root, nil
 	}
 	for _, child := range registry.Get(datacenter.VmFolder).(*simulator.Folder).ChildEntity {
@@ -36,7 +36,7 @@ func (s *Site) folder(ctx context.Context, client *vim25.Client, name string) (*
 
 // describe gives the VM its custom attributes.
 func (s *Site) describe(ctx context.Context, client *vim25.Client, guest *Guest) error {
-	if len(guest.Config.Attributes) == 0 {
+	if len(guest.Config.Attributes) == 0 || s.config.Standalone {
 		return nil
 	}
 	manager, err := object.GetCustomFieldsManager(client)
@@ -64,6 +64,9 @@ func (s *Site) describe(ctx context.Context, client *vim25.Client, guest *Guest)
 
 // REST is the simulator's own REST side, of which the tags are used; the configured ones are there.
 func (s *Site) REST(ctx context.Context, at string) (http.Handler, error) {
+	if s.config.Standalone {
+		return http.NotFoundHandler(), nil // a host has none
+	}
 	user := url.UserPassword(s.config.User, s.config.Password)
 	_, handler := vapi.New(&url.URL{Scheme: "https", Host: at, User: user}, s.model.Map())
 	server := httptest.NewServer(handler)

@@ -23,13 +23,11 @@ func (s *Site) createVM(guest *Guest) error {
 	if err != nil {
 		return err
 	}
-	registry := s.model.Map()
-	cluster := registry.Any("ClusterComputeResource").(*simulator.ClusterComputeResource)
 	folder, err := s.folder(ctx, client, guest.Config.VMFolder)
 	if err != nil {
 		return err
 	}
-	pool := object.NewResourcePool(client, *cluster.ResourcePool)
+	pool := object.NewResourcePool(client, s.rootPool())
 	task, err := folder.CreateVM(ctx, s.spec(guest.Config), pool, nil)
 	if err != nil {
 		return err

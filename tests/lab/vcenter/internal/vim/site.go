@@ -5,6 +5,10 @@
 //	storage.go    the LUN and the VMFS volume, and lies about them
 //	devices.go    disks and their chains of backings
 //	snapshots.go  what happens when a snapshot comes or goes
+//	standalone.go the model: a vCenter, or a host alone
+//	firmware.go   the configuration that a host packs
+//	filebackup.go a vCenter's own file-based backup
+//	changes.go    machines that come and go while somebody watches
 //	methods.go    QueryChangedDiskAreas, ConsolidateVMDisks_Task, and refusals
 //	entities.go   disabled methods, failed tasks, sessions: what the HTTP side asks for
 //
@@ -17,7 +21,6 @@ import (
 	"fmt"
 	"net/url"
 	"os"
-	"strings"
 
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25/types"
@@ -50,15 +53,11 @@ type Site struct {
 // New builds the inventory; Close removes its temporary files.
 func New(c *config.Config) (*Site, error) {
 	s := &Site{
-		config: c, model: simulator.VPX(),
+		config: c, model: modelOf(c),
 		byRef: map[types.ManagedObjectReference]*Guest{},
 	}
 	s.identity.now = trueIdentity(c.Datastore)
-	s.model.Machine, s.model.Datastore, s.model.Host, s.model.ClusterHost = 0, 0, 0, 2
-	about := &s.model.ServiceContent.About
-	about.ApiVersion = c.APIVersion
-	about.Version = strings.Join(firstN(strings.Split(c.APIVersion, "."), 3), ".")
-	about.FullName = "VMware vCenter Server " + about.Version + " (Holdfast lab)"
+	introduce(&s.model.ServiceContent.About, c)
 	if err := s.build(); err != nil {
 		return nil, errors.Join(fmt.Errorf("inventory: %w", err), s.Close())
 	}
@@ -139,5 +138,3 @@ func (s *Site) Close() error {
 func (s *Site) fresh() *simulator.Context {
 	return &simulator.Context{Context: context.Background(), Map: s.model.Map()}
 }
-
-func firstN(parts []string, n int) []string { return parts[:min(n, len(parts))] }

@@ -33,8 +33,9 @@ type Gate struct {
 	Inventory Inventory
 	Next      http.Handler
 
-	mu    sync.Mutex
-	calls map[string]int
+	mu     sync.Mutex
+	calls  map[string]int
+	action string // SOAPAction of the newest call
 }
 
 // Calls counts the requests by method since the start, refused and failed ones included.
@@ -66,7 +67,7 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, "InvalidRequest", err.Error(), nil)
 		return
 	}
-	g.count(c.Name)
+	g.count(c.Name, r.Header.Get("SOAPAction"))
 	if rule := g.Rules.take(c.Name); rule != nil && g.obey(w, r, c, rule) {
 		return
 	} else if rule != nil && rule.DropAnswer {
@@ -81,13 +82,21 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.Next.ServeHTTP(w, r)
 }
 
-func (g *Gate) count(method string) {
+// Action is the SOAPAction of the newest call.
+func (g *Gate) Action() string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.action
+}
+
+func (g *Gate) count(method, action string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.calls == nil {
 		g.calls = map[string]int{}
 	}
 	g.calls[method]++
+	g.action = action
 }
 
 // obey carries out what a rule orders before the call; true when that was the answer.

@@ -78,16 +78,18 @@ func serve(ctx context.Context, c *config.Config, out io.Writer) (err error) {
 	if _, err := fmt.Fprintf(out, "%s\n", line); err != nil {
 		return err
 	}
-	return run(ctx, map[net.Listener]http.Handler{sdk: routes(service, gate, tags), orders: port.Handler()})
+	return run(ctx, map[net.Listener]http.Handler{sdk: routes(site, service, gate, tags), orders: port.Handler()})
 }
 
 // routes is the simulator's own set of paths, with the gate before /sdk.
-func routes(service *simulator.Service, gate *wire.Gate, tags http.Handler) http.Handler {
+func routes(
+	site *vim.Site, service *simulator.Service, gate *wire.Gate, tags http.Handler,
+) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/sdk", gate)
 	mux.HandleFunc("/sdk/vimServiceVersions.xml", service.ServiceVersions)
-	mux.HandleFunc("/folder/", service.ServeDatastore)
-	mux.HandleFunc("/nfc/", simulator.ServeNFC)
+	mux.Handle("/folder/", gate.Guard(http.HandlerFunc(service.ServeDatastore)))
+	mux.Handle("/nfc/", site.NFC(http.HandlerFunc(simulator.ServeNFC)))
 	mux.Handle("/rest/", tags)
 	return mux
 }

@@ -46,6 +46,9 @@ func (p *Port) Handler() http.Handler {
 		"POST /consolidation":   p.lockFiles,
 		"POST /identity":        p.identity,
 		"POST /sessions/expire": p.expireSessions,
+		"POST /imports":         p.imports,
+		"POST /power":           p.power,
+		"GET /made":             p.made,
 		"GET /state":            p.state,
 		"POST /shutdown":        p.shutdown,
 	} {

@@ -2,6 +2,7 @@
 
 use crate::page::{Listed, newest_first};
 use crate::problem::Problem;
+use crate::restore::RestoreResult;
 use crate::text;
 use crate::vm::VmRef;
 use jiff::Timestamp;
@@ -96,6 +97,8 @@ pub enum RunKind {
     Backup,
     /// Reads every chunk of a recovery point and compares its hash.
     Verify,
+    /// Makes a VM of a recovery point.
+    Restore,
 }
 
 /// How a run stands.
@@ -180,6 +183,8 @@ pub enum RunResult {
     Backup(BackupResult),
     /// A judgement of one.
     Verify(VerifyResult),
+    /// A VM.
+    Restore(RestoreResult),
 }
 
 /// Figures of a backup, summed over the VM's disks.

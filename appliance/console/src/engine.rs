@@ -5,8 +5,9 @@ use api::{
     Discovered, DiscoveryRequest, ExpiryPreview, FcPorts, Forecast, ForecastQuery, HoldRequest,
     InclusionQuery, KeyEpoch, Leaves, LeavesQuery, LedgerHead, LockExtension, LockTightening,
     LockView, LunBytesQuery, LunTest, LunTestRequest, MaintenanceRequest, MaintenanceRun, Page,
-    PageQuery, PointDetail, PointQuery, PointSummary, Problem, Proof, Protection, Run, RunRequest,
-    RunsStarted, SanLun, SanLuns, SanPaths, SanSessions, Status, VmSummary, VolumeRequest, Volumes,
+    PageQuery, PointDetail, PointQuery, PointSummary, Problem, Proof, Protection, RestoreRequest,
+    Run, RunRequest, RunsStarted, SanLun, SanLuns, SanPaths, SanSessions, Status, VmSummary,
+    VolumeRequest, Volumes,
 };
 use bytes::Bytes;
 use model::{DiskRange, ErrorKind, NaaName, RecoveryPointId, RunId};
@@ -50,6 +51,16 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Starts a verify run.
     fn verify_point(&self, id: RecoveryPointId) -> impl Future<Output = EngineResult<Run>> + Send;
+
+    /// Starts a run that makes a VM of a recovery point.
+    fn restore_point(
+        &self,
+        id: RecoveryPointId,
+        request: RestoreRequest,
+    ) -> impl Future<Output = EngineResult<Run>> + Send;
+
+    /// Asks a run to stop.
+    fn cancel_run(&self, id: RunId) -> impl Future<Output = EngineResult<Run>> + Send;
 
     /// Deletes a recovery point. A lock that says no is [`EngineError::locked`].
     fn delete_point(&self, id: RecoveryPointId) -> impl Future<Output = EngineResult<()>> + Send;

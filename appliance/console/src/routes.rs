@@ -6,12 +6,12 @@ use crate::engine::{Engine, EngineResult};
 use crate::secret::Secret;
 use crate::{assets, auth, stream};
 use api::endpoint::{
-    AcknowledgeLun, AddVolume, DeletePoint, DiscoverPortal, ExportDisk, ExtendLock, GetDataRanges,
-    GetDisk, GetFile, GetForecast, GetLedgerHead, GetMaintenance, GetPoint, GetRun, GetStatus,
-    HoldPoint, ListFcPorts, ListLeaves, ListPoints, ListRuns, ListSanLuns, ListSanPaths,
+    AcknowledgeLun, AddVolume, CancelRun, DeletePoint, DiscoverPortal, ExportDisk, ExtendLock,
+    GetDataRanges, GetDisk, GetFile, GetForecast, GetLedgerHead, GetMaintenance, GetPoint, GetRun,
+    GetStatus, HoldPoint, ListFcPorts, ListLeaves, ListPoints, ListRuns, ListSanLuns, ListSanPaths,
     ListSanSessions, ListVms, ListVolumes, LoginSan, PreviewDeletion, PreviewExpiry,
-    ProveConsistency, ProveInclusion, ReadLun, RotateKey, StartMaintenance, StartRuns, TestLun,
-    TightenLock, VerifyPoint,
+    ProveConsistency, ProveInclusion, ReadLun, RestorePoint, RotateKey, StartMaintenance,
+    StartRuns, TestLun, TightenLock, VerifyPoint,
 };
 use api::{Endpoint, EndpointInfo, Method, Nothing, Problem};
 use axum::Router;
@@ -60,6 +60,12 @@ fn endpoints<E: Engine>(limits: BodyLimits) -> Routes<E> {
         })
         .json(VerifyPoint, |engine: Arc<E>, call| async move {
             Ok(engine.verify_point(call.parameter("point")?).await?)
+        })
+        .json(RestorePoint, |engine: Arc<E>, call| async move {
+            Ok(engine.restore_point(call.parameter("point")?, call.request).await?)
+        })
+        .json(CancelRun, |engine: Arc<E>, call| async move {
+            Ok(engine.cancel_run(call.parameter("run")?).await?)
         })
         .json(DeletePoint, |engine: Arc<E>, call| async move {
             let deleted: EngineResult<()> = engine.delete_point(call.parameter("point")?).await;
@@ -241,9 +247,9 @@ mod tests {
         Discovered, DiscoveryRequest, ENDPOINTS, ExpiryPreview, FcPorts, Forecast, ForecastQuery,
         HoldRequest, InclusionQuery, KeyEpoch, Leaves, LeavesQuery, LedgerHead, LockExtension,
         LockTightening, LunBytesQuery, LunTest, LunTestRequest, MaintenanceRequest, MaintenanceRun,
-        Page, PageQuery, PointDetail, PointQuery, PointSummary, Proof, Protection, Run, RunRequest,
-        RunsStarted, SanLun, SanLuns, SanPaths, SanSessions, Status, VmSummary, VolumeRequest,
-        Volumes,
+        Page, PageQuery, PointDetail, PointQuery, PointSummary, Proof, Protection, RestoreRequest,
+        Run, RunRequest, RunsStarted, SanLun, SanLuns, SanPaths, SanSessions, Status, VmSummary,
+        VolumeRequest, Volumes,
     };
     use model::{DiskRange, ErrorKind, NaaName, RecoveryPointId, RunId};
 
@@ -272,6 +278,8 @@ mod tests {
         points(PointQuery) -> Page<PointSummary>;
         point(RecoveryPointId) -> PointDetail;
         verify_point(RecoveryPointId) -> Run;
+        restore_point(RecoveryPointId, RestoreRequest) -> Run;
+        cancel_run(RunId) -> Run;
         delete_point(RecoveryPointId) -> ();
         preview_deletion(RecoveryPointId) -> DeletionPreview;
         extend_lock(RecoveryPointId, LockExtension) -> Protection;

@@ -5,6 +5,7 @@
 #![allow(clippy::cast_possible_truncation, reason = "numbers of a test are small")]
 
 mod kept_back;
+mod restores;
 mod world;
 
 use api::Quiesce;

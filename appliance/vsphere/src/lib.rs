@@ -16,17 +16,24 @@
 //! and without a vCenter.
 
 mod areas;
+mod blueprint;
 mod client;
 mod error;
 mod inventory;
 mod requests;
+mod restore_requests;
 mod secret;
 mod thumbprint;
 mod wire;
 
 pub use areas::AreasError;
+pub use blueprint::{
+    Blueprint, BlueprintDisk, Card, CardNetwork, Controller, Identity, ImportPlace, ImportSpec,
+    NewCard, NewDisk,
+};
 pub use client::{
-    About, ChangedSince, Client, Config, DeviceUrl, Download, Lease, LeaseInfo, ManifestEntry, Tag,
+    About, ChangedSince, Client, Config, DatastoreFile, DeviceUrl, Download, Lease, LeaseInfo,
+    ManifestEntry, Named, Places, Tag,
 };
 pub use error::VsphereError;
 pub use inventory::{

@@ -12,7 +12,7 @@ pub(crate) struct Request {
     pub(crate) repeatable: bool,
 }
 
-fn request(
+pub(crate) fn request(
     method: &'static str,
     this: &MoRef,
     repeatable: bool,

@@ -67,7 +67,7 @@ impl Vcenter {
         }
     }
 
-    async fn client(&self) -> Result<Client, PortError> {
+    pub(super) async fn client(&self) -> Result<Client, PortError> {
         let mut client = self.client.lock().await;
         if client.is_none() {
             let connected = Client::connect(self.config.clone()).await;
@@ -80,7 +80,7 @@ impl Vcenter {
     }
 
     /// Remembers the outcome for the status, and turns the error into the port's.
-    fn note<T>(
+    pub(super) fn note<T>(
         &self,
         result: Result<T, VsphereError>,
         operation: impl Into<String>,

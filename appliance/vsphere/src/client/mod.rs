@@ -9,12 +9,14 @@ mod listing;
 mod migration;
 mod portrait;
 mod properties;
+mod restore;
 mod session;
 mod snapshots;
 mod tags;
 mod task;
 mod tls;
 mod transport;
+mod upload;
 mod watch;
 
 use crate::error::VsphereError;
@@ -29,7 +31,9 @@ use std::time::Duration;
 pub use changes::ChangedSince;
 pub use connect::About;
 pub use lease::{DeviceUrl, Download, Lease, LeaseInfo, ManifestEntry};
+pub use restore::{Named, Places};
 pub use tags::Tag;
+pub use upload::DatastoreFile;
 
 /// How to reach and enter a vSphere server.
 #[derive(Clone, Debug)]

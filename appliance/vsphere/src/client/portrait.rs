@@ -107,7 +107,7 @@ fn without_first(mut names: Vec<String>) -> Vec<String> {
 }
 
 /// vSphere writes the three characters that separate paths as `%2f`, `%5c` and `%25` in names.
-fn unescaped(name: &str) -> String {
+pub(super) fn unescaped(name: &str) -> String {
     let mut text = name.to_owned();
     for (code, character) in [("%2f", "/"), ("%2F", "/"), ("%5c", "\\"), ("%5C", "\\")] {
         text = text.replace(code, character);

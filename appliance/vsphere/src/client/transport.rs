@@ -79,6 +79,11 @@ impl Transport {
         &self.line.address
     }
 
+    /// Fresh connections to the server.
+    pub(super) fn line(&self) -> &Line {
+        &self.line
+    }
+
     /// The certificate that the server must show.
     pub(super) fn pin(&self) -> Pin {
         self.line.pin

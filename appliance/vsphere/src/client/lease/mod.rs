@@ -11,6 +11,7 @@
 //! server is still asked for the lease: asking runs in a task of its own. What even that cannot
 //! end (the process is killed) the server ends itself after the lease's timeout.
 
+mod import;
 mod info;
 mod keeper;
 mod transfer;

@@ -22,7 +22,7 @@ pub use intent::{RestoreIntent, Stage, SweptRestore, sweep_restores};
 use crate::journal::Journal;
 use crate::progress::{Progress, StepState};
 use api::{RestoreResult, RestoredDisk};
-use model::WallTime;
+use model::{ErrorKind, WallTime};
 use ports::{Import, Order, OrderedDisk, Outlook, ReadBack, Target};
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -78,7 +78,7 @@ impl<T: Target> Restore<T> {
         let (reference, sent) = match made {
             Ok(made) => made,
             Err(error) => {
-                self.undo(&intent, progress).await;
+                self.undo(&intent, &error, progress).await;
                 return Err(error);
             }
         };
@@ -101,7 +101,11 @@ impl<T: Target> Restore<T> {
         progress.step(if order.in_place() { "replace" } else { "name" });
         intent.stage = stage(order, &outlook, &reference);
         self.write(&intent)?;
-        intent::finish(&*self.target, &intent).await?;
+        if let Err(error) = intent::finish(&*self.target, &intent).await {
+            let temporary = &intent.temporary;
+            progress.warn(format!("'{temporary}' is whole; the appliance goes on to name it"));
+            return Err(error);
+        }
         let powered_on = self.power_on(&reference, order, progress).await;
         self.journal.close_restore(order.run).map_err(RestoreError::Journal)?;
         Ok(RestoreResult {
@@ -226,13 +230,16 @@ impl<T: Target> Restore<T> {
         if matches!(error, RestoreError::Differs { .. } | RestoreError::Unverified { .. }) {
             return self.journal.close_restore(intent.run).map_err(RestoreError::Journal);
         }
-        self.undo(intent, progress).await;
+        self.undo(intent, error, progress).await;
         Ok(())
     }
 
-    /// What cannot be undone now stays in the journal, for the sweep.
-    async fn undo(&self, intent: &RestoreIntent, progress: &Progress) {
-        let undone = intent::end(&*self.target, &self.journal, intent, false).await;
+    /// What cannot be undone now stays in the journal, for the sweep. After a clear refusal no VM
+    /// can come any more; after a broken connection nobody knows.
+    async fn undo(&self, intent: &RestoreIntent, because: &RestoreError, progress: &Progress) {
+        let unclear = [ErrorKind::Retryable, ErrorKind::Busy, ErrorKind::Cancelled];
+        let settled = !unclear.contains(&because.kind());
+        let undone = intent::end(&*self.target, &self.journal, intent, settled).await;
         if let Err(error) = undone {
             let why = model::chain(&error);
             progress.warn(format!(

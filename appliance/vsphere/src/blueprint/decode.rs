@@ -135,15 +135,16 @@ pub(crate) mod tests {
     pub(crate) const CONFIG: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
 <config xmlns="urn:vim25" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance">
 <name>web01 &lt;a&gt;</name><version>vmx-19</version><uuid>42-1</uuid>
-<instanceUuid>50-1</instanceUuid><guestId>debian12_64Guest</guestId><annotation>the shop</annotation>
+<instanceUuid>50-1</instanceUuid><guestId>debian12_64Guest</guestId>
+<annotation>the shop</annotation>
 <files><vmPathName>[san01] web01/web01.vmx</vmPathName></files>
 <hardware><numCPU>4</numCPU><numCoresPerSocket>2</numCoresPerSocket><memoryMB>8192</memoryMB>
 <device xsi:type="VirtualKeyboard"><key>600</key></device>
 <device xsi:type="ParaVirtualSCSIController"><key>1000</key><busNumber>0</busNumber>
 <sharedBus>noSharing</sharedBus></device>
 <device xsi:type="VirtualIDEController"><key>200</key><busNumber>0</busNumber></device>
-<device xsi:type="VirtualCdrom"><key>3000</key><deviceInfo><label>CD/DVD drive 1</label></deviceInfo>
-<controllerKey>200</controllerKey><unitNumber>0</unitNumber></device>
+<device xsi:type="VirtualCdrom"><key>3000</key><deviceInfo><label>CD/DVD drive 1</label>
+</deviceInfo><controllerKey>200</controllerKey><unitNumber>0</unitNumber></device>
 <device xsi:type="VirtualDisk"><key>2000</key><deviceInfo><label>Hard disk 1</label></deviceInfo>
 <backing xsi:type="VirtualDiskFlatVer2BackingInfo"><fileName>[san01] web01/web01.vmdk</fileName>
 <thinProvisioned>true</thinProvisioned></backing><controllerKey>1000</controllerKey>

@@ -120,9 +120,9 @@ fn interrupted(site: &mut Site, point: &str, truth: &Path) {
     let slow =
         serde_json::json!({ "method": "Rename_Task", "delay_ms": 2000, "drop_connection": true });
     site.lab.vcenter.fault(&slow).unwrap();
-    let run = restore(site, point, &["--name", "third", "--no-wait"]);
     let calls = |site: &Site| site.lab.vcenter.state().unwrap()["calls"]["Rename_Task"].as_u64();
     let before = calls(site);
+    let run = restore(site, point, &["--name", "third", "--no-wait"]);
     wait("the VM is to get its name", || calls(site) > before);
     site.daemon.kill().unwrap();
     site.daemon.start_again().unwrap();

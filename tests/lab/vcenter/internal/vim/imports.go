@@ -24,7 +24,7 @@ type ImportOrder struct {
 	LeaseError bool  `json:"lease_error"` // the lease goes into its error state
 	CutAfter   int64 `json:"cut_after"`   // the connection breaks after so many bytes of an upload
 	FullAfter  int64 `json:"full_after"`  // the datastore is full after so many bytes of an upload
-	Flip       int64 `json:"flip"`        // the byte at this offset (from 1) of the next disk is stored wrong
+	Flip       int64 `json:"flip"`        // this byte (from 1) of the next disk is stored wrong
 }
 
 // imports is what the lab adds to ImportVApp: the simulator discards the bytes.

@@ -121,10 +121,22 @@ func (s *Site) store(name, upload string, flip int64) error {
 	if stat.Size() != disk.Capacity {
 		return fmt.Errorf("%s has %d bytes, its disk %d", name, stat.Size(), disk.Capacity)
 	}
+	if err := os.WriteFile(s.local(disk.File), descriptor(disk), 0o600); err != nil {
+		return err
+	}
 	if flip > 0 {
 		return spoil(disk.Flat, flip-1)
 	}
 	return nil
+}
+
+// descriptor is what stands in the .vmdk file, as hosts write it; the simulator's own names a
+// parent disk.
+func descriptor(disk MadeDisk) []byte {
+	return fmt.Appendf(nil, "# Disk DescriptorFile\nversion=1\nencoding=\"UTF-8\"\nCID=fffffffe\n"+
+		"parentCID=ffffffff\ncreateType=\"vmfs\"\n\n# Extent description\n"+
+		"RW %d VMFS \"%s\"\n\n# The Disk Data Base\n#DDB\n\nddb.adapterType = \"lsilogic\"\n",
+		disk.Capacity/512, path.Base(disk.Flat))
 }
 
 func spoil(name string, offset int64) error {

@@ -14,6 +14,7 @@ use crate::point::{
     DataRanges, DataRangesQuery, DeletionPreview, HoldRequest, LockExtension, LockTightening,
     PointDetail, PointQuery, PointSummary, Protection,
 };
+use crate::restore::RestoreRequest;
 use crate::run::{Run, RunRequest, RunsStarted};
 use crate::san::{
     AcknowledgementRequest, Discovered, DiscoveryRequest, FcPorts, LunBytesQuery, LunTest,
@@ -175,12 +176,16 @@ endpoints! {
     ListRuns: Get "/runs", PageQuery, Nothing => 200 Page<Run>;
     /// One run.
     GetRun: Get "/runs/{run}", Nothing, Nothing => 200 Run;
+    /// Asks a run to stop and to clean up after itself.
+    CancelRun: Post "/runs/{run}/cancel", Nothing, Nothing => 202 Run;
     /// The recovery points, newest first.
     ListPoints: Get "/points", PointQuery, Nothing => 200 Page<PointSummary>;
     /// Everything about one recovery point.
     GetPoint: Get "/points/{point}", Nothing, Nothing => 200 PointDetail;
     /// Starts a verify run on a recovery point.
     VerifyPoint: Post "/points/{point}/verify", Nothing, Nothing => 202 Run;
+    /// Starts a run that makes a VM of a recovery point.
+    RestorePoint: Post "/points/{point}/restore", Nothing, RestoreRequest => 202 Run;
     /// Deletes a recovery point, unless a lock says no.
     DeletePoint: Delete "/points/{point}", Nothing, Nothing => 204 Nothing;
     /// What deleting a recovery point would give back now.

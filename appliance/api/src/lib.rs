@@ -10,6 +10,7 @@
 //! | [`endpoint`] | method, path, types and success status of every call |
 //! | [`inventory`] | the tree of everything, the snapshots in it |
 //! | [`vm`] | virtual machines and how their disks would be read |
+//! | [`restore`] | restores into the vCenter |
 //! | [`run`] | runs, their progress and results |
 //! | [`point`] | recovery points, their disks, locks and files |
 //! | [`maintenance`] | scrub, expiry, compaction, the forecast |
@@ -33,6 +34,7 @@ pub mod page;
 pub mod point;
 pub mod portrait;
 pub mod problem;
+pub mod restore;
 pub mod run;
 pub mod san;
 pub mod status;
@@ -58,6 +60,7 @@ pub use point::{
 };
 pub use portrait::{Portrait, PortraitAttribute, PortraitNic, PortraitTag};
 pub use problem::{Problem, problem_type, status_of};
+pub use restore::{RestoreRequest, RestoreResult, RestoredDisk};
 pub use run::{
     BackupResult, Damage, Progress, Quiesce, Run, RunKind, RunRequest, RunResult, RunState,
     RunStep, RunsStarted, StepState, VerifyResult,

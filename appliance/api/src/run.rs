@@ -2,6 +2,7 @@
 
 use crate::page::{Listed, newest_first};
 use crate::problem::Problem;
+use crate::restore::RestoreResult;
 use crate::text;
 use crate::vm::VmRef;
 use jiff::Timestamp;
@@ -99,6 +100,8 @@ pub enum RunKind {
     Backup,
     /// Reads every chunk of a recovery point and compares its hash.
     Verify,
+    /// Makes a VM of a recovery point.
+    Restore,
 }
 
 /// How a run stands.
@@ -183,6 +186,8 @@ pub enum RunResult {
     Backup(BackupResult),
     /// A judgement of one.
     Verify(VerifyResult),
+    /// A VM.
+    Restore(RestoreResult),
 }
 
 /// Figures of a backup, summed over the VM's disks.

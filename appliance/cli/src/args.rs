@@ -1,10 +1,12 @@
 //! The command line as types.
 
+mod restore;
 mod vmfs;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use jiff::Timestamp;
+pub(crate) use restore::VmRestore;
 use std::path::PathBuf;
 pub(crate) use vmfs::{OnWhat, Vmfs};
 
@@ -71,6 +73,11 @@ pub(crate) enum Command {
 pub(crate) enum Vm {
     /// List the VMs and how their disks would be read
     List,
+    /// Make a VM of a recovery point again, and wait until that has ended
+    ///
+    /// It is made beside everything else, read back and compared, and only then gets its name. What
+    /// is not said is as it was when the point was made.
+    Restore(Box<VmRestore>),
 }
 
 #[derive(Debug, Subcommand)]
@@ -118,6 +125,12 @@ pub(crate) enum Quiesce {
 pub(crate) enum Run {
     /// List the runs, newest first
     List,
+    /// Ask a run to stop and to clean up after itself
+    Cancel {
+        /// Id, or its first digits when no other run begins so
+        #[arg(value_name = "RUN")]
+        id: String,
+    },
     /// Show one run
     Show {
         /// Id, or its first digits when no other run begins so

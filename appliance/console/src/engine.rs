@@ -6,8 +6,8 @@ use api::{
     InclusionQuery, InventoryObject, KeyEpoch, Leaves, LeavesQuery, LedgerHead, LockExtension,
     LockTightening, LockView, LunBytesQuery, LunTest, LunTestRequest, MaintenanceRequest,
     MaintenanceRun, Page, PageQuery, PointDetail, PointQuery, PointSummary, Problem, Proof,
-    Protection, Run, RunRequest, RunsStarted, SanLun, SanLuns, SanPaths, SanSessions, SnapshotView,
-    Status, VmSummary, VolumeRequest, Volumes,
+    Protection, RestoreRequest, Run, RunRequest, RunsStarted, SanLun, SanLuns, SanPaths,
+    SanSessions, SnapshotView, Status, VmSummary, VolumeRequest, Volumes,
 };
 use bytes::Bytes;
 use model::{DiskRange, ErrorKind, NaaName, RecoveryPointId, RunId};
@@ -63,6 +63,16 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Starts a verify run.
     fn verify_point(&self, id: RecoveryPointId) -> impl Future<Output = EngineResult<Run>> + Send;
+
+    /// Starts a run that makes a VM of a recovery point.
+    fn restore_point(
+        &self,
+        id: RecoveryPointId,
+        request: RestoreRequest,
+    ) -> impl Future<Output = EngineResult<Run>> + Send;
+
+    /// Asks a run to stop.
+    fn cancel_run(&self, id: RunId) -> impl Future<Output = EngineResult<Run>> + Send;
 
     /// Deletes a recovery point. A lock that says no is [`EngineError::locked`].
     fn delete_point(&self, id: RecoveryPointId) -> impl Future<Output = EngineResult<()>> + Send;

@@ -6,12 +6,12 @@ use crate::engine::{Engine, EngineResult};
 use crate::secret::Secret;
 use crate::{assets, auth, stream};
 use api::endpoint::{
-    AcknowledgeLun, AddVolume, DeletePoint, DiscoverPortal, ExportDisk, ExtendLock, GetDataRanges,
-    GetDisk, GetFile, GetForecast, GetLedgerHead, GetMaintenance, GetPoint, GetRun, GetStatus,
-    HoldPoint, ListFcPorts, ListInventory, ListLeaves, ListPoints, ListRuns, ListSanLuns,
-    ListSanPaths, ListSanSessions, ListSnapshots, ListVms, ListVolumes, LoginSan, PreviewDeletion,
-    PreviewExpiry, ProveConsistency, ProveInclusion, ReadLun, RotateKey, StartMaintenance,
-    StartRuns, TestLun, TightenLock, VerifyPoint,
+    AcknowledgeLun, AddVolume, CancelRun, DeletePoint, DiscoverPortal, ExportDisk, ExtendLock,
+    GetDataRanges, GetDisk, GetFile, GetForecast, GetLedgerHead, GetMaintenance, GetPoint, GetRun,
+    GetStatus, HoldPoint, ListFcPorts, ListInventory, ListLeaves, ListPoints, ListRuns,
+    ListSanLuns, ListSanPaths, ListSanSessions, ListSnapshots, ListVms, ListVolumes, LoginSan,
+    PreviewDeletion, PreviewExpiry, ProveConsistency, ProveInclusion, ReadLun, RestorePoint,
+    RotateKey, StartMaintenance, StartRuns, TestLun, TightenLock, VerifyPoint,
 };
 use api::{Endpoint, EndpointInfo, Method, Nothing, Problem};
 use axum::Router;
@@ -66,6 +66,12 @@ fn endpoints<E: Engine>(limits: BodyLimits) -> Routes<E> {
         })
         .json(VerifyPoint, |engine: Arc<E>, call| async move {
             Ok(engine.verify_point(call.parameter("point")?).await?)
+        })
+        .json(RestorePoint, |engine: Arc<E>, call| async move {
+            Ok(engine.restore_point(call.parameter("point")?, call.request).await?)
+        })
+        .json(CancelRun, |engine: Arc<E>, call| async move {
+            Ok(engine.cancel_run(call.parameter("run")?).await?)
         })
         .json(DeletePoint, |engine: Arc<E>, call| async move {
             let deleted: EngineResult<()> = engine.delete_point(call.parameter("point")?).await;
@@ -248,8 +254,8 @@ mod tests {
         HoldRequest, InclusionQuery, InventoryObject, KeyEpoch, Leaves, LeavesQuery, LedgerHead,
         LockExtension, LockTightening, LunBytesQuery, LunTest, LunTestRequest, MaintenanceRequest,
         MaintenanceRun, Page, PageQuery, PointDetail, PointQuery, PointSummary, Proof, Protection,
-        Run, RunRequest, RunsStarted, SanLun, SanLuns, SanPaths, SanSessions, SnapshotView, Status,
-        VmSummary, VolumeRequest, Volumes,
+        RestoreRequest, Run, RunRequest, RunsStarted, SanLun, SanLuns, SanPaths, SanSessions,
+        SnapshotView, Status, VmSummary, VolumeRequest, Volumes,
     };
     use model::{DiskRange, ErrorKind, NaaName, RecoveryPointId, RunId};
 
@@ -280,6 +286,8 @@ mod tests {
         points(PointQuery) -> Page<PointSummary>;
         point(RecoveryPointId) -> PointDetail;
         verify_point(RecoveryPointId) -> Run;
+        restore_point(RecoveryPointId, RestoreRequest) -> Run;
+        cancel_run(RunId) -> Run;
         delete_point(RecoveryPointId) -> ();
         preview_deletion(RecoveryPointId) -> DeletionPreview;
         extend_lock(RecoveryPointId, LockExtension) -> Protection;

@@ -8,6 +8,7 @@ mod confine;
 mod engine;
 mod keep;
 mod maintenance;
+mod restorer;
 mod secret_file;
 mod secrets;
 mod start;

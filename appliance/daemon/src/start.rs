@@ -3,8 +3,9 @@
 use crate::acknowledged::Acknowledged;
 use crate::clock;
 use crate::config::{Config, ConfigError};
-use crate::engine::Appliance;
+use crate::engine::{Appliance, Restoring};
 use crate::maintenance::{self, Maintenance};
+use crate::restorer;
 use crate::secret_file;
 use crate::secrets::{Secrets, recovery_file};
 use crate::watch::Watch;
@@ -50,7 +51,7 @@ pub(crate) async fn run(
     let stop = stop_signal()?;
     let token = secrets.token.clone();
     let built = tokio::task::spawn_blocking(move || build(config, secrets, not_enforced));
-    let (appliance, backups, verifies) = built.await.context("starting")??;
+    let (appliance, backups, verifies, restores) = built.await.context("starting")??;
     let listen = appliance.config.console.listen;
     let listener = TcpListener::bind(listen)
         .await
@@ -59,6 +60,8 @@ pub(crate) async fn run(
     let work = tokio::spawn(worker::backups(Arc::clone(&appliance), backups));
     tokio::spawn(worker::verifications(Arc::clone(&appliance), verifies));
     tokio::spawn(worker::sweeper(Arc::clone(&appliance)));
+    tokio::spawn(restorer::restores(Arc::clone(&appliance), restores));
+    tokio::spawn(restorer::sweeper(Arc::clone(&appliance)));
     tokio::spawn(worker::ticker(Arc::clone(&appliance)));
     tokio::spawn(worker::watcher(Arc::clone(&appliance)));
     let vcenter = Arc::clone(&appliance.vcenter);
@@ -85,6 +88,9 @@ pub(crate) async fn run(
 async fn stop_runs(appliance: &Appliance, work: tokio::task::JoinHandle<()>) {
     appliance.maintenance.stop();
     appliance.registry.cancel_all();
+    if timeout(STOP_MAX, appliance.restoring.lock()).await.is_err() {
+        tracing::warn!("a restore did not end in time; it is ended at the next start");
+    }
     if timeout(STOP_MAX, appliance.turn.lock()).await.is_err() {
         tracing::warn!("a run did not end in time; its snapshot is removed at the next start");
     }
@@ -99,7 +105,7 @@ fn build(
     config: Config,
     secrets: Secrets,
     not_enforced: Vec<String>,
-) -> anyhow::Result<(Arc<Appliance>, Queue, Queue)> {
+) -> anyhow::Result<(Arc<Appliance>, Queue, Queue, mpsc::Receiver<Restoring>)> {
     // The repository first: its lock keeps a second daemon away from the journal too.
     let (repository, findings) = match &config.repository.warden {
         None => open_with_warden_inside(&config, secrets.encryption)?,
@@ -122,6 +128,7 @@ fn build(
     let fabric = Sessions::new(SanConfig { portals: portals(&config, secrets.chap)?, own, kernel });
     let (backups, backup_queue) = mpsc::channel(QUEUE);
     let (verifies, verify_queue) = mpsc::channel(QUEUE);
+    let (restores, restore_queue) = mpsc::channel(QUEUE);
     let appliance = Arc::new(Appliance {
         config,
         repository,
@@ -133,13 +140,15 @@ fn build(
         registry: Registry::default(),
         backups,
         verifies,
+        restores,
+        restoring: Mutex::default(),
         turn: Mutex::default(),
         findings,
         warden: Watch::new(not_enforced),
         maintenance: Maintenance::default(),
     });
     appliance.warden.look(&appliance.repository);
-    Ok((appliance, backup_queue, verify_queue))
+    Ok((appliance, backup_queue, verify_queue, restore_queue))
 }
 
 /// Whether the file that makes a directory a repository is there.

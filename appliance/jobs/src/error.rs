@@ -221,7 +221,7 @@ impl RunError {
     }
 }
 
-fn port_code(kind: ErrorKind) -> &'static str {
+pub(crate) fn port_code(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::Retryable => "peer-unreachable",
         ErrorKind::Busy => "peer-busy",

@@ -7,6 +7,7 @@
 
 use crate::ports::BoxError;
 use crate::progress::lock;
+use crate::restore::RestoreIntent;
 use crate::suspicion::Suspicion;
 use model::{RunId, VmIdentity, WallTime};
 use serde::{Deserialize, Serialize};
@@ -38,6 +39,9 @@ enum Line {
     /// Takes the place of the one that the same run wrote.
     Suspect(Suspicion),
     Forgotten(RunId),
+    /// Takes the place of the one that the same run wrote.
+    Restore(RestoreIntent),
+    Restored(RunId),
 }
 
 /// What a log leaves standing.
@@ -45,6 +49,7 @@ enum Line {
 struct Standing {
     open: Vec<Intent>,
     suspicions: Vec<Suspicion>,
+    restores: Vec<RestoreIntent>,
 }
 
 impl Standing {
@@ -60,6 +65,11 @@ impl Standing {
                 None => self.suspicions.push(new),
             },
             Line::Forgotten(run) => self.suspicions.retain(|old| old.run != run),
+            Line::Restore(new) => {
+                self.restores.retain(|old| old.run != new.run);
+                self.restores.push(new);
+            }
+            Line::Restored(run) => self.restores.retain(|old| old.run != run),
         }
     }
 
@@ -70,6 +80,9 @@ impl Standing {
         }
         for suspicion in &self.suspicions {
             lines.extend(encode(&Line::Suspect(suspicion.clone()))?);
+        }
+        for restore in &self.restores {
+            lines.extend(encode(&Line::Restore(restore.clone()))?);
         }
         Ok(lines)
     }
@@ -119,6 +132,22 @@ impl Journal {
     #[must_use]
     pub fn pending(&self) -> Vec<Intent> {
         lock(&self.standing).open.clone()
+    }
+
+    /// Writes down how far a restore is, in the place of what its run had written before.
+    pub fn open_restore(&self, intent: RestoreIntent) -> Result<(), BoxError> {
+        self.append(Line::Restore(intent))
+    }
+
+    /// There is nothing left to end of this run's restore.
+    pub fn close_restore(&self, run: RunId) -> Result<(), BoxError> {
+        self.append(Line::Restored(run))
+    }
+
+    /// Restores that are not closed yet.
+    #[must_use]
+    pub fn restores(&self) -> Vec<RestoreIntent> {
+        lock(&self.standing).restores.clone()
     }
 
     /// Writes a suspicion down, in the place of the one that the same run wrote before.

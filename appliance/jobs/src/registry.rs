@@ -167,6 +167,16 @@ impl Entry {
         }
     }
 
+    /// A restore has ended.
+    pub fn end_restore(&self, result: Result<api::RestoreResult, crate::RestoreError>) {
+        self.end(result.map(RunResult::Restore).map_err(|error| {
+            let detail = model::chain(&error);
+            tracing::error!(run = %self.id, vm = self.vm.name, detail, "restore failed");
+            let problem = Problem::of_kind(error.kind(), error.code(), "The restore failed");
+            Box::new(problem.detail(detail).next_step(error.next_step()))
+        }));
+    }
+
     /// The run has ended. Damage found by a verify run is a failure with a result.
     pub fn end(&self, result: Result<RunResult, Box<Problem>>) {
         let warned = !self.progress.view().warnings.is_empty();

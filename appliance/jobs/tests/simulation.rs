@@ -6,6 +6,7 @@
 
 mod kept_back;
 mod month;
+mod restores;
 mod world;
 
 use api::Quiesce;

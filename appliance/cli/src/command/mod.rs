@@ -40,6 +40,7 @@ pub(crate) fn execute(args: &Args, show: Show) -> Result<Outcome, Error> {
         Command::Inventory => inventory::show(client),
         Command::Snapshots => inventory::snapshots(client),
         Command::Vm(Vm::List) => vm::list(client),
+        Command::Vm(Vm::Restore(wanted)) => vm::restore(client, show, wanted),
         Command::Backup(Backup::Run { vms, full, cross_check, quiesce, no_wait }) => {
             let (vms, cross_check_percent) = (vms.clone(), *cross_check);
             let quiesce = quiesce.map(|policy| match policy {
@@ -58,6 +59,7 @@ pub(crate) fn execute(args: &Args, show: Show) -> Result<Outcome, Error> {
         }
         Command::Run(Run::List) => run::list(client),
         Command::Run(Run::Show { id }) => run::show(client, id),
+        Command::Run(Run::Cancel { id }) => run::cancel(client, id),
         Command::Point(Point::List { vm }) => point::list(client, vm.as_deref()),
         Command::Point(Point::Show(point)) => point::show(client, &point.id),
         Command::Point(Point::Verify { point, no_wait }) => {

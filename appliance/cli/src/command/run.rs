@@ -5,8 +5,8 @@ use crate::client::Client;
 use crate::error::Error;
 use crate::output::{Outcome, Table, clean, size};
 use crate::progress::state_word;
-use api::endpoint::{GetRun, ListRuns};
-use api::{BackupResult, Page, Run, RunKind, RunResult, RunState, VerifyResult};
+use api::endpoint::{CancelRun, GetRun, ListRuns};
+use api::{BackupResult, Page, RestoreResult, Run, RunKind, RunResult, RunState, VerifyResult};
 use std::fmt::Write as _;
 
 /// `run list`.
@@ -17,13 +17,23 @@ pub(crate) fn list(client: &Client) -> Result<Outcome, Error> {
 
 /// `run show`.
 pub(crate) fn show(client: &Client, id: &str) -> Result<Outcome, Error> {
+    let run = client.ask(GetRun, &[&whole(client, id)?])?;
+    Ok(Outcome::new(text(&run), &run))
+}
+
+/// `run cancel`.
+pub(crate) fn cancel(client: &Client, id: &str) -> Result<Outcome, Error> {
+    let run = client.ask(CancelRun, &[&whole(client, id)?])?;
+    let text = format!("run {} is asked to stop; 'holdfast run show' tells when it has\n", run.id);
+    Ok(Outcome::new(text, &run))
+}
+
+fn whole(client: &Client, id: &str) -> Result<String, Error> {
     let all = || {
         let runs: Vec<Run> = client.all(ListRuns, &[])?;
         Ok(runs.iter().map(|run| run.id.to_string()).collect())
     };
-    let id = resolve("run", id, all)?;
-    let run = client.ask(GetRun, &[&id])?;
-    Ok(Outcome::new(text(&run), &run))
+    resolve("run", id, all)
 }
 
 /// Ended with what was wanted.
@@ -56,6 +66,7 @@ pub(crate) fn text(run: &Run) -> String {
     match &run.result {
         Some(RunResult::Backup(result)) => text.push_str(&backup_lines(result)),
         Some(RunResult::Verify(result)) => text.push_str(&verify_lines(result)),
+        Some(RunResult::Restore(result)) => text.push_str(&restore_lines(result)),
         None => {}
     }
     for warning in &run.warnings {
@@ -111,9 +122,31 @@ fn verify_lines(result: &VerifyResult) -> String {
     text
 }
 
+fn restore_lines(result: &RestoreResult) -> String {
+    let how = if result.replaced { "in the place of the old one" } else { "new" };
+    let (vm, place) = (clean(&result.vm), clean(&result.place));
+    let mut text = format!("  VM '{vm}', {how}, in {place}\n");
+    for disk in &result.disks {
+        let verified = match (&disk.verified, &disk.not_verified) {
+            (Some(how), _) => format!("all bytes read back by {} and equal", clean(how)),
+            (None, why) => format!("NOT VERIFIED: {}", clean(why.as_deref().unwrap_or("?"))),
+        };
+        let (capacity, sent) = (size(disk.capacity_bytes), size(disk.sent_bytes));
+        let way = clean(&disk.transport);
+        let index = disk.index;
+        let _ = writeln!(text, "  disk {index}: {capacity}, {sent} sent by {way}; {verified}");
+    }
+    for line in &result.restored {
+        let _ = writeln!(text, "  restored: {}", clean(line));
+    }
+    text.push_str(if result.powered_on { "  powered on\n" } else { "  powered off\n" });
+    text
+}
+
 fn kind(kind: RunKind) -> &'static str {
     match kind {
         RunKind::Backup => "backup",
         RunKind::Verify => "verify",
+        RunKind::Restore => "restore",
     }
 }

@@ -1,10 +1,13 @@
 //! `holdfast vm`.
 
+use super::{point, run};
+use crate::args::VmRestore;
 use crate::client::Client;
 use crate::error::Error;
-use crate::output::{Outcome, Table, size};
-use api::endpoint::ListVms;
-use api::{Cbt, DiskTransport, Page, PowerState, VmDisk, VmSummary};
+use crate::output::{Outcome, Show, Table, size};
+use crate::watch::until_done;
+use api::endpoint::{ListVms, RestorePoint};
+use api::{Cbt, DiskTransport, Page, PowerState, RestoreRequest, VmDisk, VmSummary};
 
 /// `vm list`: a line for each disk.
 pub(crate) fn list(client: &Client) -> Result<Outcome, Error> {
@@ -24,6 +27,32 @@ pub(crate) fn list(client: &Client) -> Result<Outcome, Error> {
         }
     }
     Ok(Outcome::new(table.text(), &Page { items, next: None }))
+}
+
+/// `vm restore`.
+pub(crate) fn restore(client: &Client, show: Show, wanted: &VmRestore) -> Result<Outcome, Error> {
+    let id = point::whole(client, &wanted.point.id)?;
+    let request = RestoreRequest {
+        name: wanted.name.clone(),
+        replace: wanted.confirm.clone(),
+        datacenter: wanted.datacenter.clone(),
+        folder: wanted.folder.clone(),
+        cluster: wanted.cluster.clone(),
+        pool: wanted.pool.clone(),
+        host: wanted.host.clone(),
+        datastore: wanted.datastore.clone(),
+        network: wanted.network.clone(),
+        connect: wanted.connect,
+        thin: wanted.thin,
+        verify: !wanted.no_verify,
+        power_on: wanted.power_on,
+    };
+    let started = client.call(RestorePoint, &[&id], &[], &request)?;
+    let runs =
+        if wanted.no_wait { vec![started] } else { until_done(client, show, vec![started])? };
+    let ended = runs.first().expect("one run was started and watched");
+    let succeeded = wanted.no_wait || run::succeeded(ended);
+    Ok(Outcome::new(run::text(ended), ended).succeeded(succeeded))
 }
 
 fn disk_cells(disk: &VmDisk) -> [String; 4] {

@@ -7,6 +7,7 @@ mod inventory;
 mod locks;
 mod points;
 mod record;
+mod restores;
 mod runs;
 mod san;
 mod status;
@@ -19,14 +20,16 @@ use crate::maintenance::Maintenance;
 use crate::watch::Watch;
 use crate::wire::fabric::Sessions;
 use crate::wire::hypervisor::Vcenter;
+pub(crate) use restores::Restoring;
+
 use api::{
     AcknowledgementRequest, ConsistencyQuery, DataRanges, DataRangesQuery, DeletionPreview,
     Discovered, DiscoveryRequest, ExpiryPreview, FcPorts, Forecast, ForecastQuery, HoldRequest,
     InclusionQuery, InventoryObject, KeyEpoch, Leaves, LeavesQuery, LedgerHead, LockExtension,
     LockTightening, LunBytesQuery, LunTest, LunTestRequest, MaintenanceRequest, MaintenanceRun,
-    Page, PageQuery, PointDetail, PointQuery, PointSummary, Proof, Protection, Run, RunRequest,
-    RunsStarted, SanLun, SanLuns, SanPaths, SanSessions, SnapshotView, Status, VmSummary,
-    VolumeRequest, Volumes,
+    Page, PageQuery, PointDetail, PointQuery, PointSummary, Proof, Protection, RestoreRequest, Run,
+    RunRequest, RunsStarted, SanLun, SanLuns, SanPaths, SanSessions, SnapshotView, Status,
+    VmSummary, VolumeRequest, Volumes,
 };
 use bytes::Bytes;
 use console::{Blob, Chunks, Engine, EngineError, EngineResult};
@@ -53,8 +56,11 @@ pub(crate) struct Appliance {
     pub(crate) registry: Registry,
     pub(crate) backups: Sender<Arc<Entry>>,
     pub(crate) verifies: Sender<Arc<Entry>>,
+    pub(crate) restores: Sender<Restoring>,
     /// Held by a backup while it runs, and by a sweep while it sweeps.
     pub(crate) turn: Mutex<()>,
+    /// Held by a restore while it runs, and by the sweep of what is left of restores.
+    pub(crate) restoring: Mutex<()>,
     /// What the start found and a person should know.
     pub(crate) findings: Vec<String>,
     /// What is known of the warden.
@@ -102,6 +108,18 @@ impl Engine for Appliance {
 
     async fn verify_point(&self, id: RecoveryPointId) -> EngineResult<Run> {
         runs::verify(self, id)
+    }
+
+    async fn restore_point(
+        &self,
+        id: RecoveryPointId,
+        request: RestoreRequest,
+    ) -> EngineResult<Run> {
+        restores::start(self, id, request).await
+    }
+
+    async fn cancel_run(&self, id: RunId) -> EngineResult<Run> {
+        restores::cancel(self, id)
     }
 
     async fn delete_point(&self, id: RecoveryPointId) -> EngineResult<()> {

@@ -7,5 +7,8 @@ pub(crate) mod hypervisor;
 pub(crate) mod journal_file;
 pub(crate) mod live;
 pub(crate) mod network;
+mod place;
 mod portrait;
+pub(crate) mod restorer;
 pub(crate) mod store;
+pub(crate) mod stored;

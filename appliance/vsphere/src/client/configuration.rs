@@ -8,7 +8,7 @@ use super::transport::{Exchange, Transport};
 use crate::error::VsphereError;
 use crate::inventory::{HOST_CONFIGURATION, Host, decode_host};
 use crate::requests;
-use crate::thumbprint::Thumbprint;
+use crate::thumbprint::Pin;
 use crate::wire::{MoRef, WireError};
 use http_body_util::Full;
 use hyper::header::HOST as HOST_HEADER;
@@ -46,15 +46,16 @@ impl Client {
         let request = requests::backup_firmware(firmware);
         let response = self.shared.session.keep(|| self.call(firmware, &request)).await?;
         let url = response.need_value().map_err(odd(request.method))?.text().to_owned();
+        let known = host.thumbprint.map(Pin::Sha256);
         let own = self.shared.session.transport();
         let place = Place::of(&url).ok_or_else(|| unreadable("its answer is no address"))?;
         let alone = self.shared.about.api_type != "VirtualCenter";
         // `*` is the host itself: the peer of this connection, or the one that vCenter manages.
         let (authority, pin) = match (place.authority.as_str(), alone) {
-            ("*", true) => (own.address().authority.clone(), Some(own.thumbprint())),
-            ("*", false) => (host.name.clone(), host.thumbprint),
-            (named, true) => (named.to_owned(), Some(own.thumbprint())),
-            (named, false) => (named.to_owned(), host.thumbprint),
+            ("*", true) => (own.address().authority.clone(), Some(own.pin())),
+            ("*", false) => (host.name.clone(), known),
+            (named, true) => (named.to_owned(), Some(own.pin())),
+            (named, false) => (named.to_owned(), known),
         };
         let pin = pin.ok_or_else(|| unreadable("the server does not state its certificate"))?;
         self.download(&authority, &place.path, pin).await
@@ -64,7 +65,7 @@ impl Client {
         &self,
         authority: &str,
         path: &str,
-        pin: Thumbprint,
+        pin: Pin,
     ) -> Result<Vec<u8>, VsphereError> {
         let transport = Transport::new(Address::parse(&format!("https://{authority}"))?, pin)?;
         let request = Request::get(path)

@@ -7,6 +7,7 @@ use super::transport::Transport;
 use super::{Config, Shared};
 use crate::error::VsphereError;
 use crate::requests;
+use crate::thumbprint::Pin;
 use crate::wire::{ApiVersion, MoRef, Node, WireError};
 
 /// What the server says about itself.
@@ -27,7 +28,7 @@ const OLDEST: (u32, u32) = (6, 5);
 
 pub(super) async fn connect(config: Config) -> Result<Shared, VsphereError> {
     let Config { url, user, password, thumbprint, call_timeout, task_timeout } = config;
-    let transport = Transport::new(Address::parse(&url)?, thumbprint)?;
+    let transport = Transport::new(Address::parse(&url)?, Pin::Sha256(thumbprint))?;
     let listed = ask_version(&transport, call_timeout).await?;
     let (oldest_major, oldest_minor) = OLDEST;
     let version = listed.clone().or_else(|| {

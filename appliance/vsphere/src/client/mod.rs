@@ -1,21 +1,25 @@
 //! The client: connection, session, calls, and the operations that a backup is made of.
 
 mod address;
+mod awaited;
 mod caller;
 mod changes;
 mod configuration;
 mod connect;
 mod file_backup;
+mod lease;
 mod listing;
 mod migration;
 mod portrait;
 mod properties;
+mod restore;
 mod session;
 mod snapshots;
 mod tags;
 mod task;
 mod tls;
 mod transport;
+mod upload;
 mod watch;
 
 use crate::error::VsphereError;
@@ -31,7 +35,10 @@ pub use changes::ChangedSince;
 pub use configuration::ServerPart;
 pub use connect::About;
 pub use file_backup::FileBackup;
+pub use lease::{DeviceUrl, Download, Lease, LeaseInfo, ManifestEntry};
+pub use restore::{Named, Places};
 pub use tags::Tag;
+pub use upload::DatastoreFile;
 pub use watch::Watcher;
 
 /// How to reach and enter a vSphere server.
@@ -136,6 +143,8 @@ mod tests {
             send(client.allow_migration(object, ""));
             send(client.consolidate(object));
             send(client.changed_areas(object, object, 0, 0, &ChangedSince::All));
+            send(client.export_snapshot(object));
+            send(client.export_vm(object));
             send(client.logout());
         };
     }

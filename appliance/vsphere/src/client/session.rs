@@ -129,6 +129,11 @@ impl Session {
         self.call_timeout
     }
 
+    /// The session's cookie, for what is not SOAP.
+    pub(super) fn cookie(&self) -> Option<Arc<str>> {
+        self.ticket().cookie
+    }
+
     /// The way to the server.
     pub(super) fn transport(&self) -> &Transport {
         &self.caller.transport

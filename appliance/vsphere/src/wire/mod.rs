@@ -24,6 +24,7 @@ pub(crate) use envelope::{Answer, Response, open};
 pub use error::WireError;
 pub use fault::Fault;
 pub(crate) use fault::localized_fault;
+pub(crate) use parse::{Limits, parse};
 pub(crate) use properties::{ObjectContent, decode_page, read_objects};
 pub use value::MoRef;
 pub(crate) use value::unescaped;

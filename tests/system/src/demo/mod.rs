@@ -4,6 +4,7 @@
 
 mod locks;
 pub mod report;
+mod revive;
 pub mod site;
 
 use crate::images::{Comparison, compare};
@@ -95,6 +96,8 @@ impl Demo {
         self.verify()?;
         say("restore of every disk of every point, compared with the truth");
         self.restore()?;
+        say("a VM made of its recovery point again, in the vCenter");
+        self.revive()?;
         say("a lock is extended, a point is held");
         self.protection()?;
         say("deleting a locked recovery point");

@@ -15,6 +15,7 @@ mod full_disk;
 mod identity;
 mod memory;
 mod repository;
+mod restore;
 mod rot;
 mod site;
 mod two_users;

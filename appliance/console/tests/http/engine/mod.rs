@@ -167,6 +167,19 @@ impl Engine for Scripted {
         Ok(self.start(RunKind::Verify, point.summary.vm, Some(id)))
     }
 
+    async fn restore_point(
+        &self,
+        id: RecoveryPointId,
+        _request: api::RestoreRequest,
+    ) -> EngineResult<Run> {
+        let point = self.find(id)?;
+        Ok(self.start(RunKind::Restore, point.summary.vm, Some(id)))
+    }
+
+    async fn cancel_run(&self, id: RunId) -> EngineResult<Run> {
+        self.run(id).await
+    }
+
     async fn delete_point(&self, id: RecoveryPointId) -> EngineResult<()> {
         if let Some(lock) = self.find(id)?.summary.lock.filter(|lock| lock.locked) {
             return Err(EngineError::locked(id, lock));

@@ -50,6 +50,9 @@ func (p *Port) Handler() http.Handler {
 		"POST /vm/remove":       p.removeVM,
 		"POST /vm/rename":       p.renameVM,
 		"POST /sessions/expire": p.expireSessions,
+		"POST /imports":         p.imports,
+		"POST /power":           p.power,
+		"GET /made":             p.made,
 		"GET /state":            p.state,
 		"POST /shutdown":        p.shutdown,
 	} {

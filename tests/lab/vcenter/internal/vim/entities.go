@@ -36,7 +36,10 @@ func (s *Site) State(guest *Guest) GuestState {
 		DisabledMethods: []string{}, Snapshots: []SnapshotState{},
 	}
 	ctx := s.fresh()
-	vm := ctx.Map.Get(guest.ref).(*simulator.VirtualMachine)
+	vm, ok := ctx.Map.Get(guest.ref).(*simulator.VirtualMachine)
+	if !ok {
+		return state // somebody has removed it
+	}
 	ctx.WithLock(vm, func() {
 		state.CBTEnabled = tracking(vm)
 		state.ConsolidationNeeded = vm.Runtime.ConsolidationNeeded

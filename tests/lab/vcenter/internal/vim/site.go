@@ -47,6 +47,7 @@ type Site struct {
 
 	identity  identity
 	unmerged  unmerged
+	imports   imports
 	directory string // where the simulator keeps its own files of the datastore
 }
 

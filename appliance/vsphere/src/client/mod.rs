@@ -6,6 +6,7 @@ mod changes;
 mod configuration;
 mod connect;
 mod file_backup;
+mod follow;
 mod listing;
 mod migration;
 mod portrait;
@@ -16,7 +17,6 @@ mod tags;
 mod task;
 mod tls;
 mod transport;
-mod watch;
 
 use crate::error::VsphereError;
 use crate::requests::Request;
@@ -31,8 +31,8 @@ pub use changes::ChangedSince;
 pub use configuration::ServerPart;
 pub use connect::About;
 pub use file_backup::FileBackup;
+pub use follow::Watcher;
 pub use tags::Tag;
-pub use watch::Watcher;
 
 /// How to reach and enter a vSphere server.
 #[derive(Clone, Debug)]

@@ -1,12 +1,12 @@
 //! The client: connection, session, calls, and the operations that a backup is made of.
 
 mod address;
-mod awaited;
 mod caller;
 mod changes;
 mod configuration;
 mod connect;
 mod file_backup;
+mod follow;
 mod lease;
 mod listing;
 mod migration;
@@ -35,11 +35,11 @@ pub use changes::ChangedSince;
 pub use configuration::ServerPart;
 pub use connect::About;
 pub use file_backup::FileBackup;
+pub use follow::Watcher;
 pub use lease::{DeviceUrl, Download, Lease, LeaseInfo, ManifestEntry};
 pub use restore::{Named, Places};
 pub use tags::Tag;
 pub use upload::DatastoreFile;
-pub use watch::Watcher;
 
 /// How to reach and enter a vSphere server.
 #[derive(Clone, Debug)]

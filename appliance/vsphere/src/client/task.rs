@@ -2,8 +2,8 @@
 //! is found again by its reference.
 
 use super::Client;
-use super::awaited::{Awaited, PAUSES_MS};
 use super::properties::withheld;
+use super::watch::{Awaited, PAUSES_MS};
 use crate::error::VsphereError;
 use crate::requests::Request;
 use crate::wire::{Fault, MoRef, ObjectContent, localized_fault};

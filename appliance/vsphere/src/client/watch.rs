@@ -1,146 +1,90 @@
-//! The inventory, live: a filter over everything and one long poll after another.
+//! Waiting for a property of one object, with WaitForUpdatesEx instead of polling.
 //!
-//! A watcher has a session of its own, so that its poll stands beside no other calls. Whenever the
-//! way to the server breaks, the session is lost or the server forgets the filter, the listing
-//! begins anew: that a change was sent and not received is never noticed otherwise.
+//! Each wait has a property collector of its own: the default one is shared by the session, and
+//! two long polls on one collector disturb each other.
 
+use super::Client;
 use super::caller::odd;
-use super::{Client, Config};
 use crate::error::VsphereError;
 use crate::requests;
-use crate::tree::{
-    Change, ChangeKind, KINDS, Update, decode_properties, decode_update_set, paths_of,
-};
-use crate::wire::MoRef;
-use std::collections::BTreeSet;
+use crate::wire::{MoRef, Node, read_objects};
 use std::time::Duration;
 
 /// The longest long poll: short enough for firewalls that drop silent connections.
 const POLL: Duration = Duration::from_secs(30);
-/// Objects in one answer; vCenter's own limit is the same.
-const OBJECTS: u32 = 100;
-/// How often in a row a session or filter may be lost before that is an error.
-const RENEWALS: u32 = 3;
 
-/// Follows the inventory of one server.
-#[derive(Debug)]
-pub struct Watcher {
-    client: Client,
-    filter: Option<Filter>,
+/// Pauses after the first, second … broken connection in a row of one wait.
+pub(super) const PAUSES_MS: [u64; 5] = [200, 1000, 2000, 5000, 10_000];
+
+/// A property that is to take one of these values.
+pub(super) struct Awaited<'a> {
+    pub(super) object: &'a MoRef,
+    pub(super) path: &'static str,
+    pub(super) values: &'static [&'static str],
 }
 
-/// A filter on the server, and how far its changes were received.
-#[derive(Debug)]
-struct Filter {
-    collector: MoRef,
-    /// Empty: nothing so far.
-    version: String,
-}
-
-impl Watcher {
-    /// Connects and logs in, with a session that serves only this.
-    pub async fn connect(config: Config) -> Result<Self, VsphereError> {
-        Ok(Self { client: Client::connect(config).await?, filter: None })
-    }
-
-    /// What the server says about itself.
-    #[must_use]
-    pub fn about(&self) -> &super::About {
-        self.client.about()
-    }
-
-    /// Waits for changes, half a minute at the most; `None`: there were none. The first answer
-    /// holds everything, and so does the first after something was lost.
-    ///
-    /// # Errors
-    /// After an error the next call begins anew.
-    pub async fn next(&mut self) -> Result<Option<Update>, VsphereError> {
-        for _ in 0..RENEWALS {
-            match self.poll().await {
-                Err(error) if is_lost(&error) => {
-                    tracing::info!(%error, "the inventory is listed anew");
-                    self.filter = None;
-                }
-                other => {
-                    if other.is_err() {
-                        self.filter = None;
-                    }
-                    return other;
-                }
-            }
+impl Client {
+    /// Returns when the property has one of the values. `time_left` is asked before each poll and
+    /// ends the wait with its error.
+    pub(super) async fn wait_for(
+        &self,
+        awaited: &Awaited<'_>,
+        time_left: impl Fn() -> Result<Duration, VsphereError>,
+    ) -> Result<(), VsphereError> {
+        let default = &self.shared.property_collector;
+        let request = requests::create_property_collector(default);
+        let collector = self.returned_object(default, &request).await?;
+        let ended = self.watch(&collector, awaited, time_left).await;
+        // It ends with the session at the latest; the property counts, not this.
+        let destroy = requests::destroy_property_collector(&collector);
+        if let Err(error) = self.call(&collector, &destroy).await {
+            tracing::debug!(%collector, %error, "a property collector was not destroyed");
         }
-        self.poll().await.inspect_err(|_| self.filter = None)
+        ended
     }
 
-    async fn poll(&mut self) -> Result<Option<Update>, VsphereError> {
-        let filter = match self.filter.take() {
-            Some(filter) => filter,
-            None => self.begin().await?,
-        };
-        let Filter { collector, version } = filter;
-        let seconds = u32::try_from(POLL.as_secs()).unwrap_or(1);
-        let request = requests::wait_for_changes(&collector, &version, seconds, OBJECTS);
-        let response = self.client.shared.session.poll(&collector, &request, POLL).await?;
-        let Some(set) = response.value() else {
-            self.filter = Some(Filter { collector, version });
-            return Ok(None);
-        };
-        let decoded = decode_update_set(set).map_err(odd(request.method))?;
-        let decoded = decoded.map_err(|fault| VsphereError::Fault {
-            method: request.method,
-            object: collector.clone(),
+    async fn watch(
+        &self,
+        collector: &MoRef,
+        awaited: &Awaited<'_>,
+        time_left: impl Fn() -> Result<Duration, VsphereError>,
+    ) -> Result<(), VsphereError> {
+        let filter = requests::create_filter(collector, awaited.object, &[awaited.path]);
+        self.call(collector, &filter).await?;
+        let mut version = String::new();
+        loop {
+            let patience = time_left()?.min(POLL).max(Duration::from_secs(1));
+            let seconds = u32::try_from(patience.as_secs()).unwrap_or(1);
+            let request = requests::wait_for_updates(collector, &version, seconds);
+            let response = self.shared.session.poll(collector, &request, patience).await?;
+            let Some(update) = response.value() else { continue }; // nothing within `patience`
+            if reached(update, awaited)? {
+                return Ok(());
+            }
+            version = update.need_text("version").map_err(odd(request.method))?.to_owned();
+        }
+    }
+}
+
+/// True when an `UpdateSet` says that the property has one of the values.
+fn reached(update: Node<'_>, awaited: &Awaited<'_>) -> Result<bool, VsphereError> {
+    let method = "WaitForUpdatesEx";
+    for filter in update.all("filterSet") {
+        let objects = read_objects(filter, "objectSet").map_err(odd(method))?;
+        objects.map_err(|fault| VsphereError::Fault {
+            method,
+            object: awaited.object.clone(),
             source: Box::new(fault),
         })?;
-        let mut changes = decoded.changes;
-        changes.extend(self.read_again(decoded.again).await?);
-        let (fresh, truncated) = (version.is_empty(), decoded.truncated);
-        self.filter = Some(Filter { collector, version: decoded.version });
-        Ok(Some(Update { fresh, truncated, changes }))
-    }
-
-    async fn begin(&self) -> Result<Filter, VsphereError> {
-        let shared = &self.client.shared;
-        let make = || async {
-            let default = &shared.property_collector;
-            let request = requests::create_property_collector(default);
-            let collector = self.client.returned_object(default, &request).await?;
-            let filter = requests::create_inventory_filter(&collector, &shared.root, KINDS);
-            self.client.call(&collector, &filter).await?;
-            Ok(collector)
-        };
-        let collector = shared.session.keep(make).await?;
-        Ok(Filter { collector, version: String::new() })
-    }
-
-    /// Objects of which the server told a part of a property only.
-    async fn read_again(&self, objects: BTreeSet<MoRef>) -> Result<Vec<Change>, VsphereError> {
-        let mut changes = Vec::new();
-        for object in objects {
-            let read = self.client.read_one(&object, paths_of(object.kind()), |content| {
-                Ok(decode_properties(content))
-            });
-            let (kind, set) = match read.await {
-                Ok(set) => (ChangeKind::Enter, set),
-                Err(VsphereError::Gone { .. }) => (ChangeKind::Leave, Vec::new()),
-                Err(error) => return Err(error),
-            };
-            changes.push(Change { object, kind, set });
+        for object in filter.all("objectSet") {
+            if object.get("kind") == Some("leave") {
+                return Err(VsphereError::Gone { object: awaited.object.clone() });
+            }
+            let mut values = object.all("changeSet").filter_map(|change| change.get("val"));
+            if values.any(|value| awaited.values.contains(&value)) {
+                return Ok(true);
+            }
         }
-        Ok(changes)
     }
-
-    /// Ends the session on the server.
-    pub async fn stop(self) -> Result<(), VsphereError> {
-        self.client.logout().await
-    }
-}
-
-/// True for what a new filter, or a new session, helps against.
-fn is_lost(error: &VsphereError) -> bool {
-    error.fault().is_some_and(|fault| {
-        fault.is_not_authenticated()
-            || fault.type_name == "InvalidCollectorVersion"
-            || (fault.is_gone()
-                && fault.object.as_ref().is_none_or(|object| object.kind() == "PropertyCollector"))
-    })
+    Ok(false)
 }

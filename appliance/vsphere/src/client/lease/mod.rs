@@ -20,9 +20,9 @@ pub use info::{DeviceUrl, LeaseInfo, ManifestEntry};
 pub use transfer::Download;
 
 use super::Client;
-use super::awaited::{Awaited, PAUSES_MS};
 use super::caller::odd;
 use super::properties::withheld;
+use super::watch::{Awaited, PAUSES_MS};
 use crate::error::VsphereError;
 use crate::requests::{self, Request};
 use crate::wire::{MoRef, ObjectContent, localized_fault};

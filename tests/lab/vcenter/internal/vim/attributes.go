@@ -84,6 +84,7 @@ func (s *Site) REST(ctx context.Context, at string) (http.Handler, error) {
 
 func (s *Site) tag(ctx context.Context, manager *tags.Manager) error {
 	categories := map[string]string{}
+	made := map[string]string{} // VMs share tags
 	for _, guest := range s.guests {
 		for _, category := range slices.Sorted(maps.Keys(guest.Config.Tags)) {
 			if categories[category] == "" {
@@ -96,9 +97,14 @@ func (s *Site) tag(ctx context.Context, manager *tags.Manager) error {
 				categories[category] = id
 			}
 			tag := &tags.Tag{Name: guest.Config.Tags[category], CategoryID: categories[category]}
-			id, err := manager.CreateTag(ctx, tag)
-			if err != nil {
-				return err
+			name := category + "/" + tag.Name
+			id, known := made[name]
+			if !known {
+				var err error
+				if id, err = manager.CreateTag(ctx, tag); err != nil {
+					return err
+				}
+				made[name] = id
 			}
 			if err := manager.AttachTag(ctx, id, guest.ref); err != nil {
 				return err

@@ -1,7 +1,7 @@
 //! What can go wrong between the appliance and a vSphere server, and what the caller can do.
 
 use crate::areas::AreasError;
-use crate::thumbprint::Thumbprint;
+use crate::thumbprint::{Pin, Thumbprint};
 use crate::wire::{Fault, MoRef, WireError};
 use model::{ChangeId, ErrorKind};
 use std::io;
@@ -39,6 +39,20 @@ pub enum VsphereError {
         seen: Thumbprint,
         /// The pinned one.
         wanted: Thumbprint,
+    },
+    /// The host that a lease names shows another certificate than it should.
+    #[error(
+        "{address}, where the vSphere server has disks transferred, shows the certificate {seen}, \
+         but {wanted} is expected of it; look whether the host's certificate was renewed without \
+         the vCenter's knowledge (reconnect the host), or who answers at that address"
+    )]
+    OtherHost {
+        /// Host and port.
+        address: String,
+        /// The certificate that came.
+        seen: Pin,
+        /// The one that the server names for the host; where it names none, the server's own.
+        wanted: Pin,
     },
     /// The TLS handshake failed for another reason.
     #[error("the TLS handshake with {address} failed")]
@@ -144,6 +158,48 @@ pub enum VsphereError {
         /// How that showed.
         source: Box<VsphereError>,
     },
+    /// A lease for the transfer of disks went into its error state.
+    #[error("the transfer that {method} on {object} began was broken off by the vSphere server")]
+    LeaseFailed {
+        /// The method that asked for the lease.
+        method: &'static str,
+        /// The object it was called on.
+        object: MoRef,
+        /// The server's reason.
+        source: Box<Fault>,
+    },
+    /// A lease cannot be used.
+    #[error("the lease of {method} on {object} cannot be used: {why}")]
+    Lease {
+        /// The method that asked for the lease.
+        method: &'static str,
+        /// The object it was called on.
+        object: MoRef,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A lease did not become ready in time. It was given back.
+    #[error(
+        "{method} on {object} was not ready for the transfer within {} s; see the tasks in the \
+         vSphere client",
+        after.as_secs_f32()
+    )]
+    LeaseTimeout {
+        /// The method that asked for the lease.
+        method: &'static str,
+        /// The object it was called on.
+        object: MoRef,
+        /// The limit.
+        after: Duration,
+    },
+    /// A host refuses to send or to take the bytes of a disk.
+    #[error("{address} answered the transfer of a disk with HTTP status {status}")]
+    Transfer {
+        /// Host and port.
+        address: String,
+        /// HTTP status code.
+        status: u16,
+    },
     /// An object is no longer there.
     #[error("{object} no longer exists on the vSphere server")]
     Gone {
@@ -219,16 +275,22 @@ impl VsphereError {
             Self::Connect { .. }
             | Self::Broken { .. }
             | Self::Timeout { .. }
+            | Self::LeaseTimeout { .. }
             | Self::TaskLost { .. } => ErrorKind::Retryable,
-            Self::Status { status, .. } => status_kind(*status),
+            Self::Status { status, .. } | Self::Transfer { status, .. } => status_kind(*status),
             Self::Address { .. }
             | Self::Certificate { .. }
+            | Self::OtherHost { .. }
             | Self::Login { .. }
             | Self::TrackingRefused { .. } => ErrorKind::Refused,
             Self::Wire { source: WireError::Unwritable { .. }, .. } => ErrorKind::Refused,
-            Self::Tls { .. } | Self::Wire { .. } | Self::TrackingWrong { .. } => {
-                ErrorKind::Misbehaved
-            }
+            Self::Tls { .. }
+            | Self::Wire { .. }
+            | Self::Lease { .. }
+            | Self::TrackingWrong { .. } => ErrorKind::Misbehaved,
+            // The lease is not what was called on: it may be gone, that object is not.
+            Self::LeaseFailed { source, .. } if source.is_gone() => ErrorKind::Retryable,
+            Self::LeaseFailed { source, .. } => fault_kind(source),
             Self::Fault { object, source, .. } | Self::TaskFailed { object, source, .. } => {
                 match source.object.as_ref() {
                     // Only the object that was called on is `Gone`: callers rely on it.
@@ -269,6 +331,7 @@ impl VsphereError {
             Self::Fault { source, .. }
             | Self::Login { source, .. }
             | Self::TaskFailed { source, .. }
+            | Self::LeaseFailed { source, .. }
             | Self::TrackingUnusable { source, .. } => Some(source),
             Self::Withheld { source, .. } => source.as_deref(),
             _ => None,

@@ -1,6 +1,6 @@
 //! L2: the client of a vSphere server (vCenter or a single ESXi host).
 //!
-//! What this is: SOAP vim25 over HTTPS, hand-written and narrow - about twenty methods, the ones
+//! What this is: SOAP vim25 over HTTPS, hand-written and narrow - about thirty methods, the ones
 //! that a backup needs; and REST for tags, which SOAP lacks. What it is not: a general vSphere
 //! library, a scheduler, or the place that decides when a snapshot is taken. It keeps no journal:
 //! the caller writes down that a snapshot has to be removed before it asks for one.
@@ -25,12 +25,14 @@ mod thumbprint;
 mod wire;
 
 pub use areas::AreasError;
-pub use client::{About, ChangedSince, Client, Config, Tag};
+pub use client::{
+    About, ChangedSince, Client, Config, DeviceUrl, Download, Lease, LeaseInfo, ManifestEntry, Tag,
+};
 pub use error::VsphereError;
 pub use inventory::{
     BackingKind, Configuration, Datastore, Disk, DiskMode, Extent, FaultTolerance, Nic, Placement,
     PowerState, ScsiLun, SnapshotNode, Vm, VmfsInfo,
 };
 pub use secret::Secret;
-pub use thumbprint::{ParseThumbprintError, Thumbprint};
+pub use thumbprint::{ParseThumbprintError, Pin, Thumbprint};
 pub use wire::{Fault, MoRef, WireError};

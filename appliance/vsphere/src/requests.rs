@@ -142,6 +142,36 @@ pub(crate) fn query_changed_areas(
     })
 }
 
+pub(crate) fn export_snapshot(snapshot: &MoRef) -> Request {
+    request("ExportSnapshot", snapshot, false, |_| ())
+}
+
+pub(crate) fn export_vm(vm: &MoRef) -> Request {
+    request("ExportVm", vm, false, |_| ())
+}
+
+pub(crate) fn lease_progress(lease: &MoRef, percent: u8) -> Request {
+    request("HttpNfcLeaseProgress", lease, true, |w| {
+        w.number("percent", percent);
+    })
+}
+
+pub(crate) fn lease_complete(lease: &MoRef) -> Request {
+    request("HttpNfcLeaseComplete", lease, false, |_| ())
+}
+
+/// `reason` stands in the server's task list.
+pub(crate) fn lease_abort(lease: &MoRef, reason: &str) -> Request {
+    request("HttpNfcLeaseAbort", lease, true, |w| {
+        w.open("fault", None).open("fault", Some("SystemError")).text("reason", reason).close();
+        w.text("localizedMessage", reason).close();
+    })
+}
+
+pub(crate) fn lease_manifest(lease: &MoRef) -> Request {
+    request("HttpNfcLeaseGetManifest", lease, true, |_| ())
+}
+
 /// Where vCenter keeps what backup products use and the public interface lacks.
 const INTERNAL: &str = "urn:internalvim25";
 
@@ -237,6 +267,12 @@ mod tests {
             arguments(enable_method(&other, &vm, "RelocateVM_Task", "s")),
             "<entity type=\"VirtualMachine\">vm-1</entity>\
              <method>RelocateVM_Task</method><sourceId>s</sourceId>"
+        );
+        assert_eq!(arguments(lease_progress(&other, 7)), "<percent>7</percent>");
+        assert_eq!(
+            arguments(lease_abort(&other, "r")),
+            "<fault><fault xsi:type=\"SystemError\"><reason>r</reason></fault>\
+             <localizedMessage>r</localizedMessage></fault>"
         );
         assert_eq!(
             arguments(login(&other, "u", "p")),

@@ -1,6 +1,7 @@
 //! The name of a certificate: SHA-256 over its DER bytes, as browsers and `openssl x509
-//! -fingerprint -sha256` show it.
+//! -fingerprint -sha256` show it; and what a server itself names for another host.
 
+use sha1::Sha1;
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::str::FromStr;
@@ -33,14 +34,16 @@ impl Thumbprint {
 
 impl fmt::Display for Thumbprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, byte) in self.0.iter().enumerate() {
-            if at > 0 {
-                f.write_str(":")?;
-            }
-            write!(f, "{byte:02X}")?;
-        }
-        Ok(())
+        write_pairs(f, &self.0)
     }
+}
+
+fn write_pairs(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
+    for (at, byte) in bytes.iter().enumerate() {
+        let colon = if at > 0 { ":" } else { "" };
+        write!(f, "{colon}{byte:02X}")?;
+    }
+    Ok(())
 }
 
 impl fmt::Debug for Thumbprint {
@@ -65,6 +68,55 @@ impl FromStr for Thumbprint {
     }
 }
 
+/// A certificate that must be shown. SHA-1 is taken only from a server that has proved itself and
+/// names another host by it, as vSphere does up to 8: finding a second certificate with the same
+/// SHA-1 as a given one is out of reach. From people SHA-256 is demanded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pin {
+    /// SHA-256 of the certificate.
+    Sha256(Thumbprint),
+    /// SHA-1 of the certificate.
+    Sha1([u8; 20]),
+}
+
+impl Pin {
+    /// As a server writes it: SHA-256 or SHA-1, colons or not.
+    pub(crate) fn of_server(text: &str) -> Result<Self, ParseThumbprintError> {
+        match text.parse() {
+            Ok(thumbprint) => Ok(Self::Sha256(thumbprint)),
+            Err(ParseThumbprintError::Sha1(_)) => {
+                let mut bytes = [0; 20];
+                hex::decode_to_slice(text.trim().replace(':', ""), &mut bytes)
+                    .map_err(|_| ParseThumbprintError::Malformed(text.into()))?;
+                Ok(Self::Sha1(bytes))
+            }
+            Err(malformed) => Err(malformed),
+        }
+    }
+
+    /// True for the certificate that is pinned.
+    pub(crate) fn is_of(&self, der: &[u8]) -> bool {
+        *self == self.like(der)
+    }
+
+    /// The name of another certificate, by the same hash.
+    pub(crate) fn like(&self, der: &[u8]) -> Self {
+        match self {
+            Self::Sha256(_) => Self::Sha256(Thumbprint::of(der)),
+            Self::Sha1(_) => Self::Sha1(Sha1::digest(der).into()),
+        }
+    }
+}
+
+impl fmt::Display for Pin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sha256(thumbprint) => thumbprint.fmt(f),
+            Self::Sha1(bytes) => write_pairs(f, bytes),
+        }
+    }
+}
+
 /// `AA:BB` as `AABB`; `None` unless every part has two characters.
 fn join_pairs(text: &str) -> Option<String> {
     text.split(':').map(|pair| (pair.len() == 2).then_some(pair)).collect()
@@ -84,6 +136,22 @@ mod tests {
         assert_eq!(print.to_string().parse(), Ok(print));
         assert!(print.to_string().starts_with("BA:78:16:BF:"));
         assert_eq!(format!("  {print}\n").to_lowercase().parse(), Ok(print));
+    }
+
+    #[test]
+    fn a_server_may_name_a_host_by_sha1() {
+        // SHA-1("abc"), FIPS 180-4.
+        let text = "A9:99:3E:36:47:06:81:6A:BA:3E:25:71:78:50:C2:6C:9C:D0:D8:9D";
+        let pin = Pin::of_server(text).unwrap();
+        assert_eq!(pin.to_string(), text);
+        assert!(pin.is_of(b"abc") && !pin.is_of(b"abd"));
+        let pin = Pin::of_server(ABC).unwrap();
+        assert!(pin.is_of(b"abc") && !pin.is_of(b"abd"));
+        for wrong in
+            ["", "none", &text[3..], "A9:99:3E:36:47:06:81:6A:BA:3E:25:71:78:50:C2:6C:9C:D0:D89D:"]
+        {
+            assert!(Pin::of_server(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

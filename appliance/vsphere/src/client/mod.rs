@@ -4,6 +4,7 @@ mod address;
 mod caller;
 mod changes;
 mod connect;
+mod lease;
 mod listing;
 mod migration;
 mod portrait;
@@ -14,6 +15,7 @@ mod tags;
 mod task;
 mod tls;
 mod transport;
+mod watch;
 
 use crate::error::VsphereError;
 use crate::requests::Request;
@@ -26,6 +28,7 @@ use std::time::Duration;
 
 pub use changes::ChangedSince;
 pub use connect::About;
+pub use lease::{DeviceUrl, Download, Lease, LeaseInfo, ManifestEntry};
 pub use tags::Tag;
 
 /// How to reach and enter a vSphere server.
@@ -126,6 +129,8 @@ mod tests {
             send(client.allow_migration(object, ""));
             send(client.consolidate(object));
             send(client.changed_areas(object, object, 0, 0, &ChangedSince::All));
+            send(client.export_snapshot(object));
+            send(client.export_vm(object));
             send(client.logout());
         };
     }

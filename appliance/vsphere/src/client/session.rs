@@ -124,6 +124,11 @@ impl Session {
         (&self.user, self.password.reveal())
     }
 
+    /// The limit for one call.
+    pub(super) fn call_timeout(&self) -> Duration {
+        self.call_timeout
+    }
+
     /// The way to the server.
     pub(super) fn transport(&self) -> &Transport {
         &self.caller.transport

@@ -1,22 +1,14 @@
-//! Waiting for tasks, with WaitForUpdatesEx instead of polling.
-//!
-//! Each wait has a property collector of its own: the default one is shared by the session, and
-//! two long polls on one collector disturb each other. A broken connection does not end a wait:
-//! the task lives on in the server and is found again by its reference.
+//! Waiting for tasks. A broken connection does not end a wait: the task lives on in the server and
+//! is found again by its reference.
 
 use super::Client;
-use super::caller::odd;
 use super::properties::withheld;
+use super::watch::{Awaited, PAUSES_MS};
 use crate::error::VsphereError;
-use crate::requests::{self, Request};
-use crate::wire::{Fault, MoRef, Node, ObjectContent, localized_fault, read_objects};
+use crate::requests::Request;
+use crate::wire::{Fault, MoRef, ObjectContent, localized_fault};
 use model::ErrorKind;
 use std::time::{Duration, Instant};
-
-/// The longest long poll: short enough for firewalls that drop silent connections.
-const POLL: Duration = Duration::from_secs(30);
-/// Pauses after the first, second … broken connection in a row.
-const PAUSES_MS: [u64; 5] = [200, 1000, 2000, 5000, 10_000];
 
 /// How a task ended.
 enum Ended {
@@ -104,40 +96,10 @@ impl Client {
 
     /// Waits for a change of the task's state, then reads how it stands; `None`: it runs.
     async fn look(&self, started: &Started<'_>) -> Result<Option<Ended>, VsphereError> {
-        self.wait_for(started).await?;
+        let awaited =
+            Awaited { object: &started.task, path: "info.state", values: &["success", "error"] };
+        self.wait_for(&awaited, || self.time_left(started)).await?;
         self.read_one(&started.task, &["info"], task_state).await
-    }
-
-    /// Returns when the task has ended.
-    async fn wait_for(&self, started: &Started<'_>) -> Result<(), VsphereError> {
-        let default = &self.shared.property_collector;
-        let request = requests::create_property_collector(default);
-        let collector = self.returned_object(default, &request).await?;
-        let ended = self.watch(&collector, started).await;
-        // It ends with the session at the latest; the task's end counts, not this.
-        let destroy = requests::destroy_property_collector(&collector);
-        if let Err(error) = self.call(&collector, &destroy).await {
-            tracing::debug!(%collector, %error, "a property collector was not destroyed");
-        }
-        ended
-    }
-
-    async fn watch(&self, collector: &MoRef, started: &Started<'_>) -> Result<(), VsphereError> {
-        let filter = requests::create_filter(collector, &started.task, &["info.state"]);
-        self.call(collector, &filter).await?;
-        let mut version = String::new();
-        loop {
-            let left = self.time_left(started)?;
-            let patience = left.min(POLL).max(Duration::from_secs(1));
-            let seconds = u32::try_from(patience.as_secs()).unwrap_or(1);
-            let request = requests::wait_for_updates(collector, &version, seconds);
-            let response = self.shared.session.poll(collector, &request, patience).await?;
-            let Some(update) = response.value() else { continue }; // nothing within `patience`
-            if ended(update, started)? {
-                return Ok(());
-            }
-            version = update.need_text("version").map_err(odd(request.method))?.to_owned();
-        }
     }
 
     /// The rest of the task's time; an error when there is none.
@@ -156,29 +118,6 @@ impl Client {
 /// True for a fault that says that something no longer exists.
 fn names_gone(error: &VsphereError) -> bool {
     error.fault().is_some_and(Fault::is_gone)
-}
-
-/// True when an `UpdateSet` says that the task is no longer queued or running.
-fn ended(update: Node<'_>, started: &Started<'_>) -> Result<bool, VsphereError> {
-    let method = "WaitForUpdatesEx";
-    for filter in update.all("filterSet") {
-        let objects = read_objects(filter, "objectSet").map_err(odd(method))?;
-        objects.map_err(|fault| VsphereError::Fault {
-            method,
-            object: started.task.clone(),
-            source: Box::new(fault),
-        })?;
-        for object in filter.all("objectSet") {
-            if object.get("kind") == Some("leave") {
-                return Err(VsphereError::Gone { object: started.task.clone() });
-            }
-            let mut states = object.all("changeSet").filter_map(|change| change.get("val"));
-            if states.any(|state| state == "success" || state == "error") {
-                return Ok(true);
-            }
-        }
-    }
-    Ok(false)
 }
 
 /// Reads a `TaskInfo`; `None`: it waits or runs.

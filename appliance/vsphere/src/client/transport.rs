@@ -8,13 +8,14 @@
 use super::address::Address;
 use super::tls;
 use crate::error::VsphereError;
-use crate::thumbprint::Thumbprint;
+use crate::thumbprint::{Pin, Thumbprint};
 use crate::wire::WireError;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::header::{HeaderValue, SET_COOKIE};
-use hyper::{Request, Response, body::Incoming};
+use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use std::io;
@@ -32,10 +33,17 @@ const MAX_ANSWER: usize = 32 << 20;
 
 /// The way to one server.
 pub(super) struct Transport {
-    address: Address,
-    thumbprint: Thumbprint,
-    tls: Arc<ClientConfig>,
+    line: Line,
     idle: Mutex<Vec<Idle>>,
+}
+
+/// What it takes to connect to one server.
+pub(super) struct Line {
+    address: Address,
+    pin: Pin,
+    /// The certificate is not the configured one: the server itself sent us here.
+    sent: bool,
+    tls: Arc<ClientConfig>,
 }
 
 struct Idle {
@@ -63,13 +71,17 @@ pub(super) struct Reply {
 
 impl Transport {
     pub(super) fn new(address: Address, thumbprint: Thumbprint) -> Result<Self, VsphereError> {
-        let tls = tls::pinned(thumbprint)
-            .map_err(|source| VsphereError::Tls { address: address.authority.clone(), source })?;
-        Ok(Self { address, thumbprint, tls: Arc::new(tls), idle: Mutex::default() })
+        let line = Line::new(address, Pin::Sha256(thumbprint), false)?;
+        Ok(Self { line, idle: Mutex::default() })
     }
 
     pub(super) fn address(&self) -> &Address {
-        &self.address
+        &self.line.address
+    }
+
+    /// The certificate that the server must show.
+    pub(super) fn pin(&self) -> Pin {
+        self.line.pin
     }
 
     /// Sends the request and reads the whole answer.
@@ -95,7 +107,7 @@ impl Transport {
                 done => return done,
             }
         }
-        let fresh = self.connect().await?;
+        let fresh = self.line.connect().await?;
         self.over(fresh, exchange).await
     }
 
@@ -125,8 +137,27 @@ impl Transport {
             idle.push(Idle { sender, since: Instant::now() });
         }
     }
+}
 
-    async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, VsphereError> {
+impl Line {
+    /// `sent`: the server itself names this address and its certificate.
+    pub(super) fn new(address: Address, pin: Pin, sent: bool) -> Result<Self, VsphereError> {
+        let tls = tls::pinned(pin)
+            .map_err(|source| VsphereError::Tls { address: address.authority.clone(), source })?;
+        Ok(Self { address, pin, sent, tls: Arc::new(tls) })
+    }
+
+    /// Host and port, for people and the Host header.
+    pub(super) fn authority(&self) -> &str {
+        &self.address.authority
+    }
+
+    /// A fresh connection, over which no request has gone yet.
+    pub(super) async fn connect<B>(&self) -> Result<SendRequest<B>, VsphereError>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
         let Address { host, port, server_name, .. } = &self.address;
         let connect =
             |source| VsphereError::Connect { address: self.address.authority.clone(), source };
@@ -152,10 +183,20 @@ impl Transport {
         let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
         match tls {
             Some(reason) => match tls::refused_certificate(reason) {
-                Some(seen) => VsphereError::Certificate { address, seen, wanted: self.thumbprint },
+                Some(der) => self.other_certificate(der),
                 None => VsphereError::Tls { address, source: reason.clone() },
             },
             None => VsphereError::Connect { address, source: error },
+        }
+    }
+
+    fn other_certificate(&self, der: &[u8]) -> VsphereError {
+        let address = self.address.authority.clone();
+        match (self.pin.like(der), self.pin) {
+            (Pin::Sha256(seen), Pin::Sha256(wanted)) if !self.sent => {
+                VsphereError::Certificate { address, seen, wanted }
+            }
+            (seen, wanted) => VsphereError::OtherHost { address, seen, wanted },
         }
     }
 }

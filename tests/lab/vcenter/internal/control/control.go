@@ -46,6 +46,7 @@ func (p *Port) Handler() http.Handler {
 		"POST /consolidation":   p.lockFiles,
 		"POST /identity":        p.identity,
 		"POST /sessions/expire": p.expireSessions,
+		"POST /exports":         p.exports,
 		"GET /state":            p.state,
 		"POST /shutdown":        p.shutdown,
 	} {

@@ -43,6 +43,8 @@ func (s *Site) route(
 		if s.byRef[method.This] != nil {
 			method.This = shadowOf(method.This)
 		}
+	case *types.ExportSnapshot, *types.ExportVm:
+		method.This = exportShadow
 	case *types.RemoveSnapshot_Task:
 		if request.Consolidate != nil && !*request.Consolidate {
 			s.unmerged.add(request.This)

@@ -40,7 +40,7 @@ type exports struct {
 	order       ExportOrder
 	base        string // scheme and host of urls
 	certificate string // its SHA-1, as vCenter spells it
-	byTicket    map[string]*exportLease
+	byTicket    map[string]*ExportLease
 }
 
 // OrderExport replaces the standing order.
@@ -105,8 +105,8 @@ func (e *exportMethods) ExportVm(ctx *simulator.Context, request *types.ExportVm
 	return body
 }
 
-// exportLease is one lease. Its lock guards what the HTTP side and the timer share.
-type exportLease struct {
+// ExportLease is one lease. Its lock guards what the HTTP side and the timer share.
+type ExportLease struct {
 	mo.HttpNfcLease
 	site   *Site
 	ticket string
@@ -129,11 +129,12 @@ func (s *Site) newLease(
 	if order.TimeoutS == 0 {
 		order.TimeoutS = 300
 	}
-	lease := &exportLease{
+	lease := &ExportLease{
 		site: s, ticket: rand.Text(), order: order,
 		own:   &simulator.Context{Context: context.Background(), Session: ctx.Session, Map: ctx.Map},
 		disks: map[string]*lab.Export{}, sent: map[string]types.HttpNfcLeaseManifestEntry{},
 	}
+	lease.Self = types.ManagedObjectReference{Type: "HttpNfcLease", Value: "lab-" + rand.Text()}
 	lease.State = types.HttpNfcLeaseStateInitializing
 	info := &types.HttpNfcLeaseInfo{Entity: guest.ref, LeaseTimeout: order.TimeoutS}
 	for n, d := range guest.Config.Disks {
@@ -163,7 +164,7 @@ func (s *Site) newLease(
 	info.Lease = ref
 	s.exports.Lock()
 	if s.exports.byTicket == nil {
-		s.exports.byTicket = map[string]*exportLease{}
+		s.exports.byTicket = map[string]*ExportLease{}
 	}
 	s.exports.byTicket[lease.ticket] = lease
 	s.exports.Unlock()
@@ -182,12 +183,12 @@ func (s *Site) newLease(
 	return ref, nil
 }
 
-func (l *exportLease) patience() time.Duration {
+func (l *ExportLease) patience() time.Duration {
 	return time.Duration(l.order.TimeoutS) * time.Second
 }
 
 // fail puts the lease into its error state.
-func (l *exportLease) fail(fault types.BaseMethodFault) {
+func (l *ExportLease) fail(fault types.BaseMethodFault) {
 	l.mu.Lock()
 	l.broken = fault
 	l.mu.Unlock()
@@ -203,13 +204,13 @@ func (l *exportLease) fail(fault types.BaseMethodFault) {
 }
 
 // forget makes its urls end.
-func (l *exportLease) forget() {
+func (l *ExportLease) forget() {
 	l.site.exports.Lock()
 	delete(l.site.exports.byTicket, l.ticket)
 	l.site.exports.Unlock()
 }
 
-func (l *exportLease) end(ctx *simulator.Context) {
+func (l *ExportLease) end(ctx *simulator.Context) {
 	l.mu.Lock()
 	if l.timer != nil {
 		l.timer.Stop()
@@ -220,14 +221,14 @@ func (l *exportLease) end(ctx *simulator.Context) {
 	ctx.Session.Remove(ctx, l.Self)
 }
 
-func (l *exportLease) close() {
+func (l *ExportLease) close() {
 	for _, disk := range l.disks {
 		_ = disk.Close() // read only
 	}
 }
 
 // HttpNfcLeaseProgress is a sign of life.
-func (l *exportLease) HttpNfcLeaseProgress(
+func (l *ExportLease) HttpNfcLeaseProgress(
 	_ *simulator.Context, request *types.HttpNfcLeaseProgress,
 ) soap.HasFault {
 	l.mu.Lock()
@@ -241,7 +242,7 @@ func (l *exportLease) HttpNfcLeaseProgress(
 }
 
 // HttpNfcLeaseComplete ends it.
-func (l *exportLease) HttpNfcLeaseComplete(
+func (l *ExportLease) HttpNfcLeaseComplete(
 	ctx *simulator.Context, _ *types.HttpNfcLeaseComplete,
 ) soap.HasFault {
 	l.end(ctx)
@@ -249,7 +250,7 @@ func (l *exportLease) HttpNfcLeaseComplete(
 }
 
 // HttpNfcLeaseAbort ends it too.
-func (l *exportLease) HttpNfcLeaseAbort(
+func (l *ExportLease) HttpNfcLeaseAbort(
 	ctx *simulator.Context, _ *types.HttpNfcLeaseAbort,
 ) soap.HasFault {
 	l.end(ctx)
@@ -257,7 +258,7 @@ func (l *exportLease) HttpNfcLeaseAbort(
 }
 
 // HttpNfcLeaseGetManifest says what was sent: the true bytes, whatever an order made of them.
-func (l *exportLease) HttpNfcLeaseGetManifest(
+func (l *ExportLease) HttpNfcLeaseGetManifest(
 	_ *simulator.Context, _ *types.HttpNfcLeaseGetManifest,
 ) soap.HasFault {
 	l.mu.Lock()
@@ -292,7 +293,7 @@ func (s *Site) Exports(base string, certificate []byte) http.Handler {
 	})
 }
 
-func (l *exportLease) send(w http.ResponseWriter, name string) {
+func (l *ExportLease) send(w http.ResponseWriter, name string) {
 	disk := l.disks[name]
 	w.Header().Set("Content-Type", "application/x-vnd.vmware-streamVmdk")
 	line := &spoiled{out: w, order: l.order, sum: sha1.New()}

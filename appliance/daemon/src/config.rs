@@ -83,6 +83,8 @@ pub(crate) struct Backup {
     pub(crate) cross_check_percent: u8,
     pub(crate) min_free_percent: u8,
     pub(crate) quiesce: api::Quiesce,
+    pub(crate) transport: api::TransportPolicy,
+    pub(crate) compare_with_network: bool,
 }
 
 impl Default for Backup {
@@ -91,6 +93,8 @@ impl Default for Backup {
             cross_check_percent: jobs::crosscheck::DEFAULT_PERCENT,
             min_free_percent: jobs::backup::MIN_FREE_PERCENT,
             quiesce: api::Quiesce::default(),
+            transport: api::TransportPolicy::default(),
+            compare_with_network: false,
         }
     }
 }

@@ -33,6 +33,7 @@ mod settle;
 mod snapshot;
 pub mod suspicion;
 pub mod sweep;
+mod transport;
 pub mod verdicts;
 mod window;
 

@@ -26,7 +26,8 @@ mod wire;
 
 pub use areas::AreasError;
 pub use client::{
-    About, ChangedSince, Client, Config, DeviceUrl, Download, Lease, LeaseInfo, ManifestEntry, Tag,
+    About, ChangedSince, Client, Config, DeviceUrl, Download, Lease, LeaseInfo, ManifestEntry,
+    Slot, Tag,
 };
 pub use error::VsphereError;
 pub use inventory::{

@@ -42,8 +42,16 @@ fn settings(appliance: &Appliance, request: &RunRequest) -> EngineResult<Setting
     }
     let min_free_percent = appliance.config.backup.min_free_percent;
     let quiesce = request.quiesce.unwrap_or(appliance.config.backup.quiesce);
-    let full = request.full;
-    Ok(Settings { full, quiesce, cross_check_percent, min_free_percent, ..Settings::default() })
+    let transport = request.transport.unwrap_or(appliance.config.backup.transport);
+    Ok(Settings {
+        full: request.full,
+        quiesce,
+        transport,
+        compare: appliance.config.backup.compare_with_network,
+        cross_check_percent,
+        min_free_percent,
+        ..Settings::default()
+    })
 }
 
 pub(super) fn verify(appliance: &Appliance, id: RecoveryPointId) -> EngineResult<Run> {

@@ -67,7 +67,7 @@ impl Vcenter {
         }
     }
 
-    async fn client(&self) -> Result<Client, PortError> {
+    pub(crate) async fn client(&self) -> Result<Client, PortError> {
         let mut client = self.client.lock().await;
         if client.is_none() {
             let connected = Client::connect(self.config.clone()).await;

@@ -28,7 +28,7 @@ use std::time::Duration;
 
 pub use changes::ChangedSince;
 pub use connect::About;
-pub use lease::{DeviceUrl, Download, Lease, LeaseInfo, ManifestEntry};
+pub use lease::{DeviceUrl, Download, Lease, LeaseInfo, ManifestEntry, Slot};
 pub use tags::Tag;
 
 /// How to reach and enter a vSphere server.

@@ -8,6 +8,7 @@
 mod areas;
 mod faults;
 mod impostor;
+mod lease;
 mod portrait;
 mod script;
 mod sequence;

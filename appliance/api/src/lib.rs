@@ -63,7 +63,7 @@ pub use problem::{Problem, problem_type, status_of};
 pub use restore::{RestoreRequest, RestoreResult, RestoredDisk};
 pub use run::{
     BackupResult, Damage, Progress, Quiesce, Run, RunKind, RunRequest, RunResult, RunState,
-    RunStep, RunsStarted, StepState, VerifyResult,
+    RunStep, RunsStarted, StepState, TransportPolicy, VerifyResult,
 };
 pub use san::{
     Acknowledgement, AcknowledgementRequest, Discovered, DiscoveredPlace, DiscoveryRequest,

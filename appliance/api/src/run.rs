@@ -29,6 +29,22 @@ pub struct RunRequest {
     /// Whether the guest is brought to rest; as configured when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quiesce: Option<Quiesce>,
+    /// Which ways to the disks may be used; as configured when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transport: Option<TransportPolicy>,
+}
+
+/// Which ways to the bytes of a disk may be used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TransportPolicy {
+    /// From the LUNs. A disk that the SAN does not have is refused, with the reason.
+    #[default]
+    SanOnly,
+    /// From the LUNs; over the network what the SAN does not have, or what is not understood there.
+    PreferSan,
+    /// Over the network, whole disks.
+    Network,
 }
 
 /// Whether the guest is brought to rest (through VMware Tools) before its snapshot.

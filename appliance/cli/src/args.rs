@@ -97,6 +97,9 @@ pub(crate) enum Backup {
         /// Whether the guest is brought to rest; as configured when not given
         #[arg(long, value_name = "POLICY")]
         quiesce: Option<Quiesce>,
+        /// Which ways to the disks may be used; as configured unless given
+        #[arg(long, value_name = "POLICY")]
+        transport: Option<Transport>,
         /// Start the runs and return
         #[arg(long)]
         no_wait: bool,
@@ -108,6 +111,17 @@ pub(crate) enum Backup {
         #[arg(long)]
         no_wait: bool,
     },
+}
+
+/// `--transport`.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(crate) enum Transport {
+    /// From the LUNs of the SAN, or not at all
+    SanOnly,
+    /// From the SAN; over the network what the SAN does not have
+    PreferSan,
+    /// Over the network, whole disks
+    Network,
 }
 
 /// `--quiesce`.

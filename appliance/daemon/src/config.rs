@@ -101,6 +101,8 @@ pub(crate) struct Backup {
     pub(crate) cross_check_percent: u8,
     pub(crate) min_free_percent: u8,
     pub(crate) quiesce: api::Quiesce,
+    pub(crate) transport: api::TransportPolicy,
+    pub(crate) compare_with_network: bool,
     pub(crate) consolidate: bool,
     pub(crate) snapshot_max_hours: u32,
     pub(crate) snapshot_max_delta_percent: u8,
@@ -137,6 +139,8 @@ impl Default for Backup {
             snapshot_max_hours: 24,
             snapshot_max_delta_percent: 20,
             snapshot_over_limit: OverLimit::End,
+            transport: api::TransportPolicy::default(),
+            compare_with_network: false,
         }
     }
 }

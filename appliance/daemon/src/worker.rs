@@ -2,7 +2,7 @@
 
 use crate::clock;
 use crate::engine::Appliance;
-use crate::wire::network::NoNetwork;
+use crate::wire::network::Leases;
 use crate::wire::store::{self, Locked};
 use api::{Problem, RunKind, RunResult, VmRef};
 use jobs::configuration::{self, is_configuration};
@@ -30,7 +30,7 @@ pub(crate) async fn backups(appliance: Arc<Appliance>, mut queue: Receiver<Arc<E
             hypervisor: Arc::clone(&appliance.vcenter),
             fabric: Arc::clone(&appliance.fabric),
             store: Locked::new(appliance.repository.clone(), &appliance.config.lock),
-            network: Arc::new(NoNetwork),
+            network: Arc::new(Leases(Arc::clone(&appliance.vcenter))),
             verdicts: Arc::clone(&appliance.verdicts),
             journal: Arc::clone(&appliance.journal),
             wall: clock::wall,

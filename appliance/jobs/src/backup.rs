@@ -4,7 +4,7 @@ use crate::compare::Compared;
 use crate::crosscheck::{DEFAULT_PERCENT, Rotation};
 use crate::error::RunError;
 use crate::journal::{Intent, Journal};
-use crate::locate::{Located, blocking, locate};
+use crate::locate::{blocking, locate};
 use crate::ports::{
     DatastoreView, DiskCounts, DiskView, Fabric, Hypervisor, NetworkPath, PointDraft, PointSink,
     PreviousPoint, Store, VmView,
@@ -15,11 +15,13 @@ use crate::session::{Missed, Outcome, Session};
 use crate::snapshot::{self, VmSnapshot};
 use crate::suspicion::{self, Standing, Suspicion};
 use crate::sweep::{Undone, undo};
+use crate::transport::{self, Way};
 use crate::verdicts::Verdicts;
 use crate::watch::{SnapshotLimits, Watched};
-use api::Quiesce;
+use api::{Quiesce, TransportPolicy};
 use model::{
-    Consistency, DiskIdentity, ErrorKind, ReadMode, RecoveryPointId, RunId, VmUuid, WallTime,
+    Consistency, DiskIdentity, ErrorKind, ReadMode, RecoveryPointId, RunId, Transport, VmUuid,
+    WallTime,
 };
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -36,6 +38,10 @@ pub struct Settings {
     pub full: bool,
     /// Whether the guest is brought to rest.
     pub quiesce: Quiesce,
+    /// Which ways to the disks may be used.
+    pub transport: TransportPolicy,
+    /// What is new on a datastore is compared with the network path.
+    pub compare: bool,
     /// What must be free of each datastore of the VM before a snapshot is made, in percent.
     pub min_free_percent: u8,
     /// How much of what change tracking calls unchanged is compared, in percent; 0: nothing.
@@ -53,6 +59,8 @@ impl Default for Settings {
         Self {
             full: false,
             quiesce: Quiesce::default(),
+            transport: TransportPolicy::default(),
+            compare: true,
             min_free_percent: MIN_FREE_PERCENT,
             cross_check_percent: DEFAULT_PERCENT,
             consolidate: true,
@@ -71,11 +79,13 @@ pub struct DiskReport {
     pub label: String,
     /// What was read and why.
     pub mode: ReadMode,
+    /// By which way.
+    pub transport: Transport,
     /// Areas that change tracking reported (0 in a full).
     pub changed_areas: u64,
     /// Their bytes.
     pub changed_bytes: u64,
-    /// Bytes read from the SAN.
+    /// Bytes read, from the SAN or over the network.
     pub bytes_read: u64,
     /// Of these, read only to be compared with the previous point.
     pub bytes_compared: u64,
@@ -303,7 +313,8 @@ impl<H: Hypervisor, F: Fabric, S: Store> Backup<H, F, S> {
 
         progress.step("locate");
         let views = self.hypervisor.datastores().await?;
-        let volumes = self.locate_all(vm, &coverage.covered, &views).await?;
+        let volumes = self.locate_all(vm, &coverage.covered, &views, settings.transport).await?;
+        tell_ways(&volumes, progress);
         let forced = match settings.full {
             true => Some("asked for".into()),
             false => suspicion::distrusted(&self.journal, &vm.identity),
@@ -446,7 +457,7 @@ impl<H: Hypervisor, F: Fabric, S: Store> Backup<H, F, S> {
         room(vm, &views, settings.min_free_percent)?;
         let covered: Vec<_> =
             vm.disks.iter().filter(|disk| disk.not_covered.is_none()).cloned().collect();
-        self.locate_all(vm, &covered, &views).await.map(drop)
+        self.locate_all(vm, &covered, &views, settings.transport).await.map(drop)
     }
 
     async fn locate_all(
@@ -454,16 +465,30 @@ impl<H: Hypervisor, F: Fabric, S: Store> Backup<H, F, S> {
         vm: &VmView,
         disks: &[DiskView],
         views: &[DatastoreView],
-    ) -> Result<BTreeMap<String, Located>, RunError> {
+        policy: TransportPolicy,
+    ) -> Result<BTreeMap<String, Way>, RunError> {
         let mut volumes = BTreeMap::new();
         let paths = disks.iter().map(|disk| &disk.identity.path).chain([&vm.vmx_path]);
         for path in paths {
             let name = parse_path(path)?.datastore;
             if let Entry::Vacant(place) = volumes.entry(name) {
                 let view = find_datastore(views, place.key(), path)?;
-                place.insert(locate(&*self.fabric, view).await?);
+                let way = match policy {
+                    TransportPolicy::Network => Way::Network("so it was asked for".into()),
+                    _ => transport::decide(policy, locate(&*self.fabric, view).await)?,
+                };
+                place.insert(way);
             }
         }
         Ok(volumes)
+    }
+}
+
+/// Says which datastores are read over the network, and why.
+fn tell_ways(volumes: &BTreeMap<String, Way>, progress: &Progress) {
+    for (name, way) in volumes {
+        if let Way::Network(why) = way {
+            progress.detail(format!("datastore '{name}' is read over the network: {why}"));
+        }
     }
 }

@@ -35,6 +35,7 @@ mod settle;
 mod snapshot;
 pub mod suspicion;
 pub mod sweep;
+mod transport;
 pub mod verdicts;
 pub mod watch;
 mod window;

@@ -256,6 +256,9 @@ pub trait NetworkDisk: Send {
     /// The bytes of a range. Ranges are asked for ascending, each once, so that a path that only
     /// knows whole disks from their beginning can serve them too.
     fn read(&mut self, range: DiskRange) -> BoxFuture<'_, Result<Vec<u8>, PortError>>;
+    /// Ends the reading; an error when what was read cannot be proven to be the whole disk, as it
+    /// is at the snapshot. Without this call nothing that was read counts as a backup.
+    fn finish(self: Box<Self>) -> BoxFuture<'static, Result<(), PortError>>;
 }
 
 /// One LUN of the SAN. There is no way to write to it.

@@ -56,7 +56,7 @@ pub(crate) async fn transfer<D: DiskSink>(
 }
 
 /// `compared` ascends.
-fn put_all<D: DiskSink>(
+pub(crate) fn put_all<D: DiskSink>(
     mut cells: mpsc::Receiver<Cell>,
     compared: &[u64],
     mut target: Target<D>,

@@ -75,6 +75,6 @@ impl DiskRecord {
         };
         let (key, read) = (disk.identity.key, disk.mode.clone());
         let compared = Some(disk.compared.clone());
-        Self { key, read, transport: Transport::San, stats, compared }
+        Self { key, read, transport: disk.transport, stats, compared }
     }
 }

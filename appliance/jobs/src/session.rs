@@ -17,8 +17,9 @@ use crate::read::{Target, transfer};
 use crate::reading::Reading;
 use crate::record::{NotContained, RunRecord};
 use crate::settle::{Wanted, open_settled};
+use crate::transport::{Way, is_not_understood};
 use crate::window::{Window, plan_window};
-use api::Portrait;
+use api::{Portrait, TransportPolicy};
 use block::Grid;
 use model::{DiskIdentity, DiskRange, ReadMode, RecoveryPointId, Transport};
 use std::collections::BTreeMap;
@@ -29,7 +30,7 @@ pub(crate) struct Session<'a, H, F, S> {
     pub(crate) backup: &'a Backup<H, F, S>,
     pub(crate) vm: &'a VmView,
     pub(crate) snapshot: &'a str,
-    pub(crate) volumes: BTreeMap<String, Located>,
+    pub(crate) volumes: BTreeMap<String, Way>,
     /// The disks as the snapshot names them.
     pub(crate) disks: &'a [DiskView],
     pub(crate) settings: Settings,
@@ -91,7 +92,10 @@ impl<H: Hypervisor, F: Fabric, S: Store> Session<'_, H, F, S> {
     ) -> Result<Outcome<S::Point>, RunError> {
         self.progress.step(format!("areas of {}", disk.label));
         let path = parse_path(&disk.identity.path)?;
-        let located = &self.volumes[&path.datastore];
+        let located = match &self.volumes[&path.datastore] {
+            Way::San(located) => located,
+            Way::Network(why) => return self.network_only(disk, why, point).await,
+        };
         let areas = self.areas(&disk.identity, previous).await?;
         let grid = self.grid(disk.identity.capacity);
         let reading = Arc::new(areas.reading);
@@ -103,7 +107,15 @@ impl<H: Hypervisor, F: Fabric, S: Store> Session<'_, H, F, S> {
             reading: Arc::clone(&reading),
             allocated: areas.allocated,
         };
-        let flat = open_settled(&located.volume, wanted, self.settings.map_pause).await?;
+        let flat = match open_settled(&located.volume, wanted, self.settings.map_pause).await {
+            Ok(flat) => flat,
+            Err(error) if self.may_fall_back() && is_not_understood(&error) => {
+                let why = model::chain(&error);
+                self.progress.warn(format!("{}: read over the network: {why}", disk.label));
+                return self.network_only(disk, &why, point).await;
+            }
+            Err(error) => return Err(error),
+        };
 
         self.progress.step(format!("compare {}", disk.label));
         let flat = Arc::new(flat);
@@ -133,6 +145,7 @@ impl<H: Hypervisor, F: Fabric, S: Store> Session<'_, H, F, S> {
             identity: disk.identity.clone(),
             label: disk.label.clone(),
             mode: areas.mode,
+            transport: Transport::San,
             changed_areas: changed.len() as u64,
             changed_bytes: changed.iter().map(|area| area.length).sum(),
             bytes_read: figures.bytes_read,
@@ -140,6 +153,20 @@ impl<H: Hypervisor, F: Fabric, S: Store> Session<'_, H, F, S> {
             counts: figures.counts,
             compared,
         };
+        Ok(Outcome::Kept(Box::new(report), point))
+    }
+
+    fn may_fall_back(&self) -> bool {
+        self.settings.transport == TransportPolicy::PreferSan
+    }
+
+    async fn network_only(
+        &self,
+        disk: &DiskView,
+        why: &str,
+        point: S::Point,
+    ) -> Result<Outcome<S::Point>, RunError> {
+        let (report, point) = self.by_network(disk, why, point).await?;
         Ok(Outcome::Kept(Box::new(report), point))
     }
 
@@ -204,7 +231,7 @@ impl<H: Hypervisor, F: Fabric, S: Store> Session<'_, H, F, S> {
         self.backup.hypervisor.changes(self.vm, self.snapshot, disk, since).await
     }
 
-    fn grid(&self, capacity: u64) -> Grid {
+    pub(crate) fn grid(&self, capacity: u64) -> Grid {
         let chunk = self.backup.store.chunk_size();
         Grid::new(capacity, chunk).expect("the store's chunk size is valid")
     }
@@ -223,7 +250,10 @@ impl<H: Hypervisor, F: Fabric, S: Store> Session<'_, H, F, S> {
         if classes.is_empty() {
             return Ok(Compared::Before);
         }
-        let opened = self.backup.network.open(self.vm, self.snapshot, &disk.identity).await?;
+        let opened = match self.settings.compare {
+            true => self.backup.network.open(self.vm, self.snapshot, &disk.identity).await?,
+            false => Network::None("it is not configured (backup.compare_with_network)".into()),
+        };
         let network = match opened {
             Network::Open(network) => network,
             Network::None(reason) => match known.differs {
@@ -293,15 +323,23 @@ impl<H: Hypervisor, F: Fabric, S: Store> Session<'_, H, F, S> {
         let hypervisor = &self.backup.hypervisor;
         let VmPortrait { portrait, configuration } =
             hypervisor.portrait(self.vm, self.snapshot).await?;
-        let (portrait, configuration) = self.bounded(portrait, configuration);
         let path = parse_path(&self.vm.vmx_path)?;
-        let volume = Arc::clone(&self.volumes[&path.datastore].volume);
+        let located = self.volumes[&path.datastore].located();
+        let volume = located.map(|located| Arc::clone(&located.volume));
+        let mut portrait = portrait;
+        if volume.is_none() {
+            let why = "its .vmx and NVRAM, which lie on a datastore that is not read over the SAN";
+            portrait.missing.push(why.into());
+        }
+        let (portrait, configuration) = self.bounded(portrait, configuration);
         blocking("the parser", move || {
-            let vmx = small_file(&volume, &path.path)?;
-            if let Some(name) = vmx_value(&vmx, "nvram") {
-                point.file(&name, &small_file(&volume, &path.beside(&name))?)?;
+            if let Some(volume) = volume {
+                let vmx = small_file(&volume, &path.path)?;
+                if let Some(name) = vmx_value(&vmx, "nvram") {
+                    point.file(&name, &small_file(&volume, &path.beside(&name))?)?;
+                }
+                point.file(path.name(), &vmx)?;
             }
-            point.file(path.name(), &vmx)?;
             if let Some(configuration) = configuration {
                 point.file(Portrait::CONFIGURATION, configuration.as_bytes())?;
             }
@@ -355,7 +393,7 @@ impl<H: Hypervisor, F: Fabric, S: Store> Session<'_, H, F, S> {
             let what = format!("the disks of VM '{}' at its snapshot", self.vm.identity.name);
             return Err(RunError::Moved { what });
         }
-        for located in self.volumes.values() {
+        for located in self.volumes.values().filter_map(Way::located) {
             for lun in &*located.luns {
                 lun.verify().await?;
             }

@@ -9,13 +9,13 @@ mod month;
 mod restores;
 mod world;
 
-use api::Quiesce;
+use api::{Quiesce, TransportPolicy};
 use jobs::sweep::SETTLED_AFTER_SECONDS;
 use jobs::{
     Backup, BackupReport, Compared, Journal, Progress, RunError, RunRecord, Settings,
     SnapshotLimits, Undone, Verdicts, sweep,
 };
-use model::{Consistency, DiskRange, ReadMode, RunId, VmUuid, WallTime};
+use model::{Consistency, DiskRange, ReadMode, RunId, Transport, VmUuid, WallTime};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -33,6 +33,7 @@ struct Rig {
     quiesce: Quiesce,
     consolidate: bool,
     limits: SnapshotLimits,
+    transport: TransportPolicy,
 }
 
 impl Rig {
@@ -42,10 +43,20 @@ impl Rig {
 
     fn in_world(world: Arc<World>) -> Self {
         let (journal, verdicts) = (Bytes::default(), Bytes::default());
-        let quiesce = Quiesce::OrCrash;
+        let (quiesce, transport) = (Quiesce::OrCrash, TransportPolicy::SanOnly);
         let (consolidate, limits) = (true, SnapshotLimits::default());
         let (runs, cross_check_percent) = (0, 0);
-        Self { world, journal, verdicts, runs, cross_check_percent, quiesce, consolidate, limits }
+        Self {
+            world,
+            journal,
+            verdicts,
+            runs,
+            cross_check_percent,
+            quiesce,
+            transport,
+            consolidate,
+            limits,
+        }
     }
 
     fn journal(&self) -> Arc<Journal> {
@@ -80,6 +91,7 @@ impl Rig {
             quiesce: self.quiesce,
             consolidate: self.consolidate,
             limits: self.limits,
+            transport: self.transport,
             cross_check_percent: self.cross_check_percent,
             map_pause: Duration::from_millis(1),
             ..Settings::default()
@@ -261,6 +273,99 @@ async fn broken_at_every_call_nothing_is_left_and_nothing_is_wrong() {
         }
     }
     assert!(calls_of_a_good_run.unwrap() > 30, "the run makes its calls");
+}
+
+/// A VM whose LUN the SAN does not have, and a policy that allows the network.
+fn without_san() -> Rig {
+    let mut rig = Rig::new();
+    rig.transport = TransportPolicy::PreferSan;
+    let mut state = rig.world.state.lock().unwrap();
+    state.lun_absent = true;
+    state.network = Some(Wire::default());
+    drop(state);
+    rig
+}
+
+#[tokio::test]
+async fn what_the_san_does_not_have_is_read_over_the_network_where_that_is_allowed() {
+    let mut rig = without_san();
+    let first = rig.backup_and_compare("by network").await;
+    assert_eq!(first.disks[0].transport, Transport::Network);
+    let ReadMode::Full { reason } = &first.disks[0].mode else { panic!("{first:?}") };
+    assert!(reason.contains("it is not presented"), "{reason}");
+    // Unchanged: nothing new is stored. Back on the SAN, the next one builds on it.
+    let second = rig.backup_and_compare("by network again").await;
+    assert_eq!(second.disks[0].counts.new_bytes, 0);
+    rig.world.state.lock().unwrap().lun_absent = false;
+    rig.world.guest_write(5 << 20, &[9; 5000]);
+    let third = rig.backup_and_compare("by SAN again").await;
+    assert_eq!(third.disks[0].transport, Transport::San);
+    assert_eq!(third.disks[0].mode, ReadMode::Incremental);
+
+    rig.transport = TransportPolicy::Network;
+    let asked = rig.backup_and_compare("asked for").await;
+    assert_eq!(asked.disks[0].transport, Transport::Network);
+
+    let mut refused = without_san();
+    refused.transport = TransportPolicy::SanOnly;
+    let error = refused.backup(&Arc::new(Progress::default())).await.unwrap_err();
+    assert!(model::chain(&error).contains("it is not presented"), "{error}");
+    assert!(!refused.world.state.lock().unwrap().log.iter().any(|call| call == "create snapshot"));
+
+    let neither = without_san();
+    neither.world.state.lock().unwrap().network = None;
+    let mut neither = neither;
+    let error = neither.backup(&Arc::new(Progress::default())).await.unwrap_err();
+    assert!(matches!(error, RunError::NoSanPath { .. }), "{error}");
+    assert!(error.to_string().contains("the test has none"), "{error}");
+}
+
+#[tokio::test]
+async fn a_map_that_is_not_believed_is_gone_around_by_the_network() {
+    let mut rig = Rig::new();
+    rig.world.state.lock().unwrap().network = Some(Wire::default());
+    rig.world.state.lock().unwrap().lie = Some(DiskRange { offset: 9 << 20, length: 512 });
+    rig.transport = TransportPolicy::PreferSan;
+    let report = rig.backup_and_compare("a disagreement").await;
+    assert_eq!(report.disks[0].transport, Transport::Network);
+    let mut rig = Rig::new();
+    rig.world.state.lock().unwrap().lie = Some(DiskRange { offset: 9 << 20, length: 512 });
+    let error = rig.backup(&Arc::new(Progress::default())).await.unwrap_err();
+    assert!(matches!(error, RunError::Disagreement { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn over_the_network_broken_at_every_call_nothing_is_left_and_nothing_is_wrong() {
+    for fail_at in 0.. {
+        let mut rig = without_san();
+        let truth = {
+            let mut state = rig.world.state.lock().unwrap();
+            state.fail_at = Some(fail_at);
+            state.truth.clone()
+        };
+        let result = rig.backup(&Arc::new(Progress::default())).await;
+        let (calls, what) = {
+            let mut state = rig.world.state.lock().unwrap();
+            state.fail_at = None;
+            (state.calls, state.log.get(fail_at).cloned().unwrap_or_default())
+        };
+        let context = format!("call {fail_at} ({what}) failed");
+        {
+            let points = rig.world.store.points.lock().unwrap();
+            assert_eq!(points.len(), usize::from(result.is_ok()), "{context}");
+            assert!(points.iter().all(|point| point.image() == truth), "{context}");
+        }
+        assert!(result.is_err() || !what.contains("network"), "{context}: not noticed");
+        let later = WallTime(1_800_000_000 + SETTLED_AFTER_SECONDS);
+        for swept in sweep(&*rig.world, &rig.journal(), later).await {
+            swept.outcome.unwrap_or_else(|error| panic!("{context}: {error}"));
+        }
+        rig.backup_and_compare(&format!("{context}; the next run")).await;
+        if fail_at >= calls {
+            assert!(calls > 30, "the run makes its calls");
+            break;
+        }
+    }
 }
 
 #[tokio::test]

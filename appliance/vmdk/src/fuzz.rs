@@ -1,6 +1,6 @@
 //! The entry for fuzzers: arbitrary bytes as a descriptor and as each kind of sparse file.
 
-use crate::{Chain, Disk, Layer, Mapped, Target, VmdkError};
+use crate::{Chain, Disk, Layer, Mapped, StreamReader, Target, VmdkError};
 use block::ReadAt;
 use model::DiskRange;
 use std::sync::Arc;
@@ -23,6 +23,9 @@ pub fn fuzz(bytes: &[u8]) {
     }
     let u64_at = |at: usize| bytes.get(at..at + 8)?.try_into().ok().map(u64::from_le_bytes);
     let u32_at = |at: usize| bytes.get(at..at + 4)?.try_into().ok().map(u32::from_le_bytes);
+    if let Some(sectors) = u64_at(12) {
+        stream(bytes, sectors);
+    }
     for (kind, extent, sectors) in [
         ("vmfsSparse", "VMFSSPARSE", u32_at(12).map(u64::from)),
         ("seSparse", "SESPARSE", u64_at(16)),
@@ -38,6 +41,24 @@ pub fn fuzz(bytes: &[u8]) {
             look(layer);
         }
     }
+}
+
+/// Reads it as a stream, in small pieces: grains ascend and lie on the disk.
+fn stream(bytes: &[u8], sectors: u64) {
+    let Some(capacity) = sectors.checked_mul(512) else { return };
+    let mut reader = StreamReader::new("fuzzed.vmdk", capacity);
+    let mut end = 0;
+    for piece in bytes.chunks(1000) {
+        reader.feed(piece);
+        loop {
+            let Some(grain) = words(reader.grain()) else { return };
+            let Some(grain) = grain else { break };
+            assert!(grain.offset >= end, "grains ascend");
+            end = grain.offset + grain.bytes.len() as u64;
+            assert!(end <= capacity, "a grain lies on the disk");
+        }
+    }
+    let _ = words(reader.finish());
 }
 
 /// Maps and reads the beginning, the middle and the end of a disk.

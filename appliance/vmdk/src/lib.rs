@@ -20,6 +20,7 @@
 //! | `layer` | one disk: this file, zeros, or the parent |
 //! | `chain` | a disk and its ancestors |
 //! | `stream` | the writer |
+//! | `sequential` | the reader of streams that come once and in order |
 //!
 //! The bytes of each format stand in the module that reads it; what is proven by which sample in
 //! `CONFORMANCE.md` beside this crate.
@@ -32,6 +33,7 @@ mod error;
 mod fuzz;
 mod layer;
 mod pages;
+mod sequential;
 mod sparse;
 mod stream;
 
@@ -40,4 +42,5 @@ pub use disk::{Disk, Extent, ExtentKind};
 pub use error::VmdkError;
 pub use fuzz::fuzz;
 pub use layer::{Layer, PackedGrain, Part, Place};
+pub use sequential::{StreamGrain, StreamReader};
 pub use stream::{StreamSpec, StreamWriter};

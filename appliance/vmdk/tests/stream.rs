@@ -1,4 +1,5 @@
-//! streamOptimized disks that we write: read by ourselves, by qemu-img and by dissect.
+//! streamOptimized disks that we write: read by ourselves, by qemu-img and by dissect; and those
+//! that come as a stream, read once and in order.
 #![allow(clippy::unwrap_used)] // a test ends where something is not as it must be
 
 mod common;
@@ -9,7 +10,7 @@ use model::DiskRange;
 use proptest::prelude::*;
 use std::path::Path;
 use std::sync::Arc;
-use vmdk::{Chain, Layer, StreamSpec, StreamWriter, Target, VmdkError};
+use vmdk::{Chain, Layer, StreamReader, StreamSpec, StreamWriter, Target, VmdkError};
 
 const GRAIN: usize = StreamWriter::<Vec<u8>>::GRAIN;
 
@@ -189,5 +190,98 @@ fn a_receiver_that_fails_ends_the_disk() {
             writer.finish()
         };
         assert!(write().is_err(), "room {room} of {whole}");
+    }
+}
+
+/// What a stream holds, in pieces of `step` bytes; only when it is whole.
+fn streamed(file: &[u8], capacity: u64, step: usize) -> Result<Vec<u8>, VmdkError> {
+    let mut reader = StreamReader::new("stream.vmdk", capacity);
+    let mut disk = vec![0; usize::try_from(capacity).unwrap()];
+    for piece in file.chunks(step) {
+        reader.feed(piece);
+        while let Some(grain) = reader.grain()? {
+            let at = usize::try_from(grain.offset).unwrap();
+            disk[at..at + grain.bytes.len()].copy_from_slice(&grain.bytes);
+        }
+    }
+    reader.finish()?;
+    Ok(disk)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_written_is_read_in_order(
+        sectors in 1usize..3000, seed: u64, level in 0u32..10, step in 1usize..200_000,
+    ) {
+        let truth = disk(sectors * 512, seed);
+        let read = streamed(&written(&truth, level), truth.len() as u64, step);
+        prop_assert!(read.unwrap() == truth);
+    }
+}
+
+#[test]
+fn several_tables_come_in_order() {
+    let truth = large();
+    assert!(streamed(&written(&truth, 1), truth.len() as u64, 65_536).unwrap() == truth);
+}
+
+#[test]
+fn a_stream_that_ends_early_or_late_is_no_disk() {
+    let truth = disk(40 << 16, 5);
+    let (file, capacity) = (written(&truth, 1), truth.len() as u64);
+    for end in (0..file.len()).step_by(512) {
+        assert!(streamed(&file[..end], capacity, 4096).is_err(), "{end} of {}", file.len());
+    }
+    let longer = [&file[..], &[0; 512]].concat();
+    assert!(streamed(&longer, capacity, 4096).is_err(), "something behind the end");
+    for other in [capacity - 65_536, capacity + 65_536, capacity * 2] {
+        assert!(streamed(&file, other, 4096).is_err(), "another capacity");
+    }
+}
+
+/// A bit of each byte of a stream: it is found, or it carries nothing. Of what the stream means, nothing is
+/// believed that is not said twice.
+#[test]
+fn a_bit_that_flips_is_found_or_means_nothing() {
+    let mut truth = vec![0; 70 << 16];
+    truth[3 << 16..5 << 16].fill(7);
+    truth[(68 << 16) + 5..69 << 16].fill(9);
+    let (file, capacity) = (written(&truth, 9), truth.len() as u64);
+    let (mut found, mut harmless) = (0, 0);
+    for at in (0..512).chain(65_536..file.len()) {
+        let bit = at % 8;
+        let mut flipped = file.clone();
+        flipped[at] ^= 1 << bit;
+        match streamed(&flipped, capacity, 1 << 20) {
+            Err(_) => found += 1,
+            Ok(read) => {
+                assert!(read == truth, "byte {at}, bit {bit}: other content, unnoticed");
+                harmless += 1;
+            }
+        }
+    }
+    assert!(found > 200 && harmless > 0, "{found} found, {harmless} in what is not used");
+}
+
+/// Its streams have the directory in front and no mark of the end.
+#[test]
+fn streams_of_qemu_are_read_in_order() {
+    if !has_qemu("streams_of_qemu_are_read_in_order") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    for truth in [large(), disk(64 << 10, 3), vec![0; 1 << 20], disk((3 << 20) + 512, 8)] {
+        std::fs::write(folder.path().join("a.raw"), &truth).unwrap();
+        let convert = "convert -f raw -O vmdk -o subformat=streamOptimized a.raw a.vmdk";
+        qemu(folder.path(), &convert.split(' ').collect::<Vec<_>>());
+        let file = std::fs::read(folder.path().join("a.vmdk")).unwrap();
+        let capacity = truth.len() as u64;
+        assert!(streamed(&file, capacity, 100_000).unwrap() == truth, "{capacity}");
+        if truth.iter().any(|byte| *byte != 0) {
+            let end = file.iter().rposition(|byte| *byte != 0).unwrap();
+            assert!(streamed(&file[..end], capacity, 4096).is_err(), "cut");
+        }
     }
 }

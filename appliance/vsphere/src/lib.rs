@@ -34,7 +34,7 @@ pub use blueprint::{
 };
 pub use client::{
     About, ChangedSince, Client, Config, DatastoreFile, DeviceUrl, Download, FileBackup, Lease,
-    LeaseInfo, ManifestEntry, Named, Places, ServerPart, Tag, Watcher,
+    LeaseInfo, ManifestEntry, Named, Places, ServerPart, Slot, Tag, Watcher,
 };
 pub use error::VsphereError;
 pub use inventory::{

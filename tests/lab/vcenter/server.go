@@ -79,9 +79,10 @@ func serve(ctx context.Context, c *config.Config, out io.Writer) (err error) {
 	if _, err := fmt.Fprintf(out, "%s\n", line); err != nil {
 		return err
 	}
-	return run(ctx, map[net.Listener]http.Handler{
-		sdk: routes(service, gate, tags, site), orders: port.Handler(),
-	})
+	handler := http.NewServeMux()
+	handler.Handle("/export/", site.Exports("https://"+sdk.Addr().String(), certificate.Certificate[0]))
+	handler.Handle("/", routes(service, gate, tags, site))
+	return run(ctx, map[net.Listener]http.Handler{sdk: handler, orders: port.Handler()})
 }
 
 // routes is the simulator's own set of paths, with the gate before /sdk.

@@ -15,7 +15,8 @@ mod vmfs;
 mod volume;
 
 use crate::args::{
-    Args, Backup, Command, Format, Ledger, Lock, Point, Quiesce, Repository, Run, San, Vm, Volume,
+    Args, Backup, Command, Format, Ledger, Lock, Point, Quiesce, Repository, Run, San, Transport,
+    Vm, Volume,
 };
 use crate::client::Client;
 use crate::error::Error;
@@ -41,16 +42,26 @@ pub(crate) fn execute(args: &Args, show: Show) -> Result<Outcome, Error> {
         Command::Snapshots => inventory::snapshots(client),
         Command::Vm(Vm::List) => vm::list(client),
         Command::Vm(Vm::Restore(wanted)) => vm::restore(client, show, wanted),
-        Command::Backup(Backup::Run { vms, full, cross_check, quiesce, no_wait }) => {
+        Command::Backup(Backup::Run { vms, full, cross_check, quiesce, transport, no_wait }) => {
             let (vms, cross_check_percent) = (vms.clone(), *cross_check);
             let quiesce = quiesce.map(|policy| match policy {
                 Quiesce::Never => api::Quiesce::Never,
                 Quiesce::OrCrash => api::Quiesce::OrCrash,
                 Quiesce::Must => api::Quiesce::Must,
             });
-            let (full, configuration) = (*full, false);
-            let request =
-                api::RunRequest { vms, configuration, full, cross_check_percent, quiesce };
+            let transport = transport.map(|policy| match policy {
+                Transport::SanOnly => api::TransportPolicy::SanOnly,
+                Transport::PreferSan => api::TransportPolicy::PreferSan,
+                Transport::Network => api::TransportPolicy::Network,
+            });
+            let request = api::RunRequest {
+                vms,
+                configuration: false,
+                full: *full,
+                cross_check_percent,
+                quiesce,
+                transport,
+            };
             backup::start(client, show, &request, *no_wait)
         }
         Command::Backup(Backup::Configuration { no_wait }) => {

@@ -50,16 +50,16 @@ fn settings(appliance: &Appliance, request: &RunRequest) -> EngineResult<Setting
     }
     let min_free_percent = appliance.config.backup.min_free_percent;
     let quiesce = request.quiesce.unwrap_or(appliance.config.backup.quiesce);
-    let full = request.full;
     let backup = &appliance.config.backup;
-    let (consolidate, limits) = (backup.consolidate, backup.limits());
     Ok(Settings {
-        full,
+        full: request.full,
         quiesce,
+        transport: request.transport.unwrap_or(backup.transport),
+        compare: backup.compare_with_network,
         cross_check_percent,
         min_free_percent,
-        consolidate,
-        limits,
+        consolidate: backup.consolidate,
+        limits: backup.limits(),
         ..Settings::default()
     })
 }

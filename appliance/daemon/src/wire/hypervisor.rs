@@ -78,7 +78,7 @@ impl Vcenter {
         }
     }
 
-    pub(super) async fn client(&self) -> Result<Client, PortError> {
+    pub(crate) async fn client(&self) -> Result<Client, PortError> {
         let mut client = self.client.lock().await;
         if client.is_none() {
             let connected = Client::connect(self.config.clone()).await;

@@ -61,6 +61,8 @@ pub struct State {
     pub delta: Vec<(u64, Vec<u8>)>,
     /// The network path: brings what the snapshot froze; `None`: there is none.
     pub network: Option<Wire>,
+    /// The SAN does not have the LUN.
+    pub lun_absent: bool,
     /// Called allocated although nothing is there.
     pub lie: Option<DiskRange>,
     /// Metadata reads after which a write of before reaches the LUN.
@@ -146,6 +148,7 @@ impl World {
             kept_back: 0,
             delta: Vec::new(),
             network: None,
+            lun_absent: false,
             lie: None,
             late: None,
             moves_after: None,
@@ -327,6 +330,10 @@ pub struct San(pub Arc<World>);
 impl Fabric for San {
     async fn lun(&self, _name: &NaaName) -> Result<Arc<dyn SourceLun>, PortError> {
         self.0.call("find the LUN")?;
+        if self.0.state.lock().unwrap().lun_absent {
+            let (operation, source) = ("finding the LUN".into(), "it is not presented".into());
+            return Err(PortError { kind: ErrorKind::NotFound, operation, source });
+        }
         let file = Arc::new(File::open(&self.0.image).unwrap());
         Ok(Arc::new(Lun { world: Arc::clone(&self.0), file }))
     }
@@ -426,6 +433,10 @@ impl NetworkDisk for Frozen {
             }
             Ok(bytes)
         })
+    }
+
+    fn finish(self: Box<Self>) -> BoxFuture<'static, Result<(), PortError>> {
+        Box::pin(async move { Ok(self.world.call("end over the network")?) })
     }
 }
 

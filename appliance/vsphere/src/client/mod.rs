@@ -36,7 +36,7 @@ pub use configuration::ServerPart;
 pub use connect::About;
 pub use file_backup::FileBackup;
 pub use follow::Watcher;
-pub use lease::{DeviceUrl, Download, Lease, LeaseInfo, ManifestEntry};
+pub use lease::{DeviceUrl, Download, Lease, LeaseInfo, ManifestEntry, Slot};
 pub use restore::{Named, Places};
 pub use tags::Tag;
 pub use upload::DatastoreFile;

@@ -124,7 +124,7 @@ impl Session {
         (&self.user, self.password.reveal())
     }
 
-    /// Limit for one call.
+    /// The limit for one call.
     pub(super) fn call_timeout(&self) -> Duration {
         self.call_timeout
     }

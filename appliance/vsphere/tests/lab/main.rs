@@ -9,6 +9,7 @@ mod areas;
 mod faults;
 mod impostor;
 mod inventory;
+mod lease;
 mod portrait;
 mod script;
 mod sequence;

@@ -14,9 +14,11 @@
 mod import;
 mod info;
 mod keeper;
+mod slots;
 mod transfer;
 
 pub use info::{DeviceUrl, LeaseInfo, ManifestEntry};
+pub use slots::Slot;
 pub use transfer::Download;
 
 use super::Client;
@@ -124,6 +126,31 @@ impl Lease {
         let response = client.shared.session.keep(|| client.call(object, &request)).await?;
         let entries = response.values().map(info::decode_entry);
         entries.collect::<Result<_, _>>().map_err(odd(request.method))
+    }
+
+    /// The server sent what came: by the manifest, where it keeps one.
+    ///
+    /// # Errors
+    /// Other bytes came, or another number of them.
+    pub async fn verify(
+        &self,
+        device: &DeviceUrl,
+        download: &Download,
+    ) -> Result<(), VsphereError> {
+        let manifest = match self.manifest().await {
+            Ok(manifest) => manifest,
+            Err(error) if error.kind() == ErrorKind::Unsupported => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let Some(sent) = manifest.into_iter().find(|entry| entry.key == device.key) else {
+            return Ok(());
+        };
+        let (sha1, size) = download.received();
+        if sent.size != size || sent.sha1.is_some_and(|sent| sent != sha1) {
+            let why = "what came over the network is not what the host says it sent";
+            return Err(self.granted.unusable(why));
+        }
+        Ok(())
     }
 
     /// Everything was transferred. For an import this makes the VM.

@@ -10,6 +10,7 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::Uri;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::HOST;
+use sha1::{Digest as _, Sha1};
 use std::time::Duration;
 
 const METHOD: &str = "the transfer of a disk";
@@ -20,6 +21,8 @@ pub struct Download {
     body: Incoming,
     length: Option<u64>,
     limit: Duration,
+    sha1: Sha1,
+    received: u64,
 }
 
 impl Lease {
@@ -49,7 +52,8 @@ impl Lease {
             return Err(VsphereError::Transfer { address: authority, status });
         }
         let body = answer.into_body();
-        Ok(Download { length: body.size_hint().exact(), body, limit })
+        let length = body.size_hint().exact();
+        Ok(Download { length, body, limit, sha1: Sha1::new(), received: 0 })
     }
 
     /// The way to the host of a url, and the path there.
@@ -74,6 +78,11 @@ impl Download {
         self.length
     }
 
+    /// SHA-1 and number of the bytes so far.
+    pub(super) fn received(&self) -> ([u8; 20], u64) {
+        (self.sha1.clone().finalize().into(), self.received)
+    }
+
     /// The next bytes; `None` at the end. A host that falls silent is an error after the limit
     /// for calls, and a body that ends before its length is one too.
     pub async fn next(&mut self) -> Result<Option<Bytes>, VsphereError> {
@@ -83,7 +92,11 @@ impl Download {
             match frame.map_err(|_| late)? {
                 None => return Ok(None),
                 Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) if !data.is_empty() => return Ok(Some(data)),
+                    Ok(data) if !data.is_empty() => {
+                        self.sha1.update(&data);
+                        self.received += data.len() as u64;
+                        return Ok(Some(data));
+                    }
                     _ => {} // trailers, or nothing
                 },
                 Some(Err(source)) => return Err(VsphereError::Broken { method: METHOD, source }),

@@ -53,6 +53,7 @@ func (p *Port) Handler() http.Handler {
 		"POST /imports":         p.imports,
 		"POST /power":           p.power,
 		"GET /made":             p.made,
+		"POST /exports":         p.exports,
 		"GET /state":            p.state,
 		"POST /shutdown":        p.shutdown,
 	} {

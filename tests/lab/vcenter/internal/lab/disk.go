@@ -58,6 +58,9 @@ func (m *Machine) Write(key int32, offset int64, data []byte) error {
 	} else {
 		d.tracker.Record(area.Round(d.grain, d.config.Capacity))
 	}
+	if err := m.remember(d, offset, len(data)); err != nil {
+		return err
+	}
 	if err := m.store(d, offset, data); err != nil {
 		return fmt.Errorf("write to %s: %w", d.config.Flat, err)
 	}

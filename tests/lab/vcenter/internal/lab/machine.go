@@ -30,6 +30,7 @@ type layer struct {
 	number   int    // of the delta's file name, as in web01-000001.vmdk
 	overlays map[int32]*cbt.Overlay
 	stamps   map[int32]cbt.ChangeID
+	before   map[int32][]replaced // of the truth images, oldest first
 }
 
 // Machine is one VM's disks. All methods may be called at any time from anywhere.
@@ -138,6 +139,7 @@ func (m *Machine) mergeDown(at int) error {
 		overlay := m.layers[at].overlays[key]
 		if at > 0 {
 			m.layers[at-1].overlays[key].Merge(overlay)
+			m.layers[at-1].append(key, m.layers[at].before[key])
 		} else if err := m.disks[key].apply(overlay, &m.delta); err != nil {
 			return err
 		}

@@ -45,6 +45,8 @@ func (s *Site) route(
 		}
 	case *types.ImportVApp:
 		s.spoilImport(request)
+	case *types.ExportSnapshot, *types.ExportVm:
+		method.This = exportShadow
 	case *types.RemoveSnapshot_Task:
 		if request.Consolidate != nil && !*request.Consolidate {
 			s.unmerged.add(request.This)

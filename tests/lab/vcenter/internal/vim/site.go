@@ -10,6 +10,7 @@
 //	filebackup.go a vCenter's own file-based backup
 //	changes.go    machines that come and go while somebody watches
 //	methods.go    QueryChangedDiskAreas, ConsolidateVMDisks_Task, and refusals
+//	exports.go   ExportSnapshot and ExportVm: leases whose disks have bytes
 //	entities.go   disabled methods, failed tasks, sessions: what the HTTP side asks for
 //
 // All govmomi types stay in here and in package wire.
@@ -48,6 +49,7 @@ type Site struct {
 	identity  identity
 	unmerged  unmerged
 	imports   imports
+	exports   exports
 	directory string // where the simulator keeps its own files of the datastore
 }
 
@@ -85,6 +87,7 @@ func (s *Site) build() error {
 	for _, guest := range s.guests {
 		s.model.Map().Put(&vmMethods{Self: shadowOf(guest.ref), site: s, guest: guest})
 	}
+	s.model.Map().Put(&exportMethods{site: s})
 	s.model.Map().Handler = s.route
 	s.model.Map().AddHandler(&snapshotWatch{site: s})
 	return nil

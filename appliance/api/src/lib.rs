@@ -56,8 +56,8 @@ pub use point::{
 pub use portrait::{Portrait, PortraitAttribute, PortraitNic, PortraitTag};
 pub use problem::{Problem, problem_type, status_of};
 pub use run::{
-    BackupResult, Damage, Progress, Quiesce, Run, RunKind, RunRequest, RunResult, RunState,
-    RunStep, RunsStarted, StepState, VerifyResult,
+    BackupResult, Damage, Exclude, ExcludeKind, Progress, Quiesce, Run, RunKind, RunRequest,
+    RunResult, RunState, RunStep, RunsStarted, StepState, VerifyResult,
 };
 pub use san::{
     Acknowledgement, AcknowledgementRequest, Discovered, DiscoveredPlace, DiscoveryRequest,

@@ -86,10 +86,22 @@ pub(crate) enum Backup {
         /// Whether the guest is brought to rest; as configured when not given
         #[arg(long, value_name = "POLICY")]
         quiesce: Option<Quiesce>,
+        /// What is not kept of the disks; as configured when not given
+        #[arg(long, value_name = "WHAT")]
+        exclude: Option<Exclude>,
         /// Start the runs and return
         #[arg(long)]
         no_wait: bool,
     },
+}
+
+/// `--exclude`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Exclude {
+    /// Everything is kept
+    None,
+    /// What guests have swapped out is restored as zeros
+    Swap,
 }
 
 /// `--quiesce`.

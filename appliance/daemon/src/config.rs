@@ -83,6 +83,7 @@ pub(crate) struct Backup {
     pub(crate) cross_check_percent: u8,
     pub(crate) min_free_percent: u8,
     pub(crate) quiesce: api::Quiesce,
+    pub(crate) exclude: api::Exclude,
 }
 
 impl Default for Backup {
@@ -91,6 +92,7 @@ impl Default for Backup {
             cross_check_percent: jobs::crosscheck::DEFAULT_PERCENT,
             min_free_percent: jobs::backup::MIN_FREE_PERCENT,
             quiesce: api::Quiesce::default(),
+            exclude: api::Exclude::default(),
         }
     }
 }
@@ -354,6 +356,7 @@ mod tests {
             ("check_percent = 5", "check_percent = 101", "backup.cross_check_percent"),
             ("free_percent = 5", "free_percent = 91", "backup.min_free_percent"),
             ("quiesce = \"or-crash\"", "quiesce = \"maybe\"", "maybe"),
+            ("exclude = [\"swap\"]", "exclude = [\"swamp\"]", "swamp"),
             ("scrub_days = 30", "scrub_days = 0", "repository.scrub_days"),
             ("scrub_days = 30", "scrub_days = 366", "repository.scrub_days"),
             ("# [keep]", "[keep]", "keep"),

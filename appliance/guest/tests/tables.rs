@@ -3,6 +3,7 @@
 #![allow(unreachable_pub, reason = "a test has no outside")]
 
 mod common;
+mod total;
 
 use common::{Image, MIB, of, range, reason};
 use guest::Found;

@@ -16,9 +16,11 @@ use crate::snapshot::{self, VmSnapshot};
 use crate::suspicion::{self, Standing, Suspicion};
 use crate::sweep::{Undone, undo};
 use crate::verdicts::Verdicts;
-use api::Quiesce;
+use api::{Exclude, Quiesce};
+use guest::PassedOver;
 use model::{
-    Consistency, DiskIdentity, ErrorKind, ReadMode, RecoveryPointId, RunId, VmUuid, WallTime,
+    Consistency, DiskIdentity, ErrorKind, Exclusion, ReadMode, RecoveryPointId, RunId, VmUuid,
+    WallTime,
 };
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -41,6 +43,8 @@ pub struct Settings {
     pub cross_check_percent: u8,
     /// Pause before metadata that does not fit is looked at again; doubled each time.
     pub map_pause: Duration,
+    /// What is not kept of the disks.
+    pub exclude: Exclude,
 }
 
 impl Default for Settings {
@@ -51,6 +55,7 @@ impl Default for Settings {
             min_free_percent: MIN_FREE_PERCENT,
             cross_check_percent: DEFAULT_PERCENT,
             map_pause: Duration::from_millis(500),
+            exclude: Exclude::default(),
         }
     }
 }
@@ -76,6 +81,10 @@ pub struct DiskReport {
     pub counts: DiskCounts,
     /// What became of the comparison with the network path.
     pub compared: Compared,
+    /// What the point does not keep of it.
+    pub excluded: Vec<Exclusion>,
+    /// Parts in which nothing was looked for.
+    pub passed_over: Vec<PassedOver>,
 }
 
 /// What became of a run.

@@ -18,6 +18,7 @@ mod chain;
 pub mod compare;
 pub mod crosscheck;
 pub mod error;
+mod exclude;
 pub mod journal;
 pub mod locate;
 pub mod plan;

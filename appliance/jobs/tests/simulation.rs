@@ -4,10 +4,11 @@
 #![allow(unreachable_pub, reason = "a test has no outside")]
 #![allow(clippy::cast_possible_truncation, reason = "numbers of a test are small")]
 
+mod exclusions;
 mod kept_back;
 mod world;
 
-use api::Quiesce;
+use api::{Exclude, Quiesce};
 use jobs::sweep::SETTLED_AFTER_SECONDS;
 use jobs::{
     Backup, BackupReport, Compared, Journal, Progress, RunError, RunRecord, Settings, Undone,
@@ -29,6 +30,7 @@ struct Rig {
     /// 0 unless a test is about it, so that what is read is what changed.
     cross_check_percent: u8,
     quiesce: Quiesce,
+    exclude: Exclude,
 }
 
 impl Rig {
@@ -38,8 +40,8 @@ impl Rig {
 
     fn in_world(world: Arc<World>) -> Self {
         let (journal, verdicts) = (Bytes::default(), Bytes::default());
-        let quiesce = Quiesce::OrCrash;
-        Self { world, journal, verdicts, runs: 0, cross_check_percent: 0, quiesce }
+        let (quiesce, exclude) = (Quiesce::OrCrash, Exclude::default());
+        Self { world, journal, verdicts, runs: 0, cross_check_percent: 0, quiesce, exclude }
     }
 
     fn journal(&self) -> Arc<Journal> {
@@ -72,6 +74,7 @@ impl Rig {
         };
         let settings = Settings {
             quiesce: self.quiesce,
+            exclude: self.exclude,
             cross_check_percent: self.cross_check_percent,
             map_pause: Duration::from_millis(1),
             ..Settings::default()

@@ -14,7 +14,8 @@ mod vmfs;
 mod volume;
 
 use crate::args::{
-    Args, Backup, Command, Format, Ledger, Lock, Point, Quiesce, Repository, Run, San, Vm, Volume,
+    Args, Backup, Command, Exclude, Format, Ledger, Lock, Point, Quiesce, Repository, Run, San, Vm,
+    Volume,
 };
 use crate::client::Client;
 use crate::error::Error;
@@ -37,14 +38,16 @@ pub(crate) fn execute(args: &Args, show: Show) -> Result<Outcome, Error> {
         Command::Vmfs(command) => vmfs::run(args, show, command),
         Command::Status => status::show(client),
         Command::Vm(Vm::List) => vm::list(client),
-        Command::Backup(Backup::Run { vms, full, cross_check, quiesce, no_wait }) => {
+        Command::Backup(Backup::Run { vms, full, cross_check, quiesce, exclude, no_wait }) => {
             let (vms, cross_check_percent) = (vms.clone(), *cross_check);
             let quiesce = quiesce.map(|policy| match policy {
                 Quiesce::Never => api::Quiesce::Never,
                 Quiesce::OrCrash => api::Quiesce::OrCrash,
                 Quiesce::Must => api::Quiesce::Must,
             });
-            let request = api::RunRequest { vms, full: *full, cross_check_percent, quiesce };
+            let exclude = exclude.map(|what| api::Exclude { swap: what == Exclude::Swap });
+            let full = *full;
+            let request = api::RunRequest { vms, full, cross_check_percent, quiesce, exclude };
             backup::start(client, show, &request, *no_wait)
         }
         Command::Run(Run::List) => run::list(client),

@@ -42,8 +42,10 @@ fn settings(appliance: &Appliance, request: &RunRequest) -> EngineResult<Setting
     }
     let min_free_percent = appliance.config.backup.min_free_percent;
     let quiesce = request.quiesce.unwrap_or(appliance.config.backup.quiesce);
+    let exclude = request.exclude.unwrap_or(appliance.config.backup.exclude);
     let full = request.full;
-    Ok(Settings { full, quiesce, cross_check_percent, min_free_percent, ..Settings::default() })
+    let usual = Settings::default();
+    Ok(Settings { full, quiesce, cross_check_percent, min_free_percent, exclude, ..usual })
 }
 
 pub(super) fn verify(appliance: &Appliance, id: RecoveryPointId) -> EngineResult<Run> {

@@ -1,5 +1,4 @@
 //! Disks made by the programs that make them for real guests.
-#![allow(dead_code, reason = "each test binary uses a part")]
 
 use guest::{Found, Wanted, look};
 use model::{DiskRange, ExclusionKind};

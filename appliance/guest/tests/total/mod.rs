@@ -1,10 +1,6 @@
 //! Arbitrary bytes, and real tables with flipped bits: [`guest::fuzz`] checks what is promised.
-#![allow(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
-#![allow(unreachable_pub, reason = "a test has no outside")]
 
-mod common;
-
-use common::{Image, MIB};
+use crate::common::{Image, MIB};
 use guest::{Wanted, look};
 use proptest::prelude::*;
 use std::sync::LazyLock;

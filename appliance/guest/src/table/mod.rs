@@ -2,12 +2,12 @@
 //!
 //! | table | read here | trusted when |
 //! |---|---|---|
-//! | GPT (UEFI 2.10, chapter 5) | both headers, both lists | all four checksums are right, both lists are the same, the MBR holds nothing but the protective entry |
-//! | MBR | primary, extended and logical partitions | each lies on the disk, none overlaps another, nor a table of logical ones |
+//! | GPT (UEFI 2.10, chapter 5) | both headers, both lists | checksums right, copies the same |
+//! | MBR | primary, extended and logical partitions | all on the disk, none over another |
 //!
-//! A sector of a virtual disk has 512 bytes for the guest. The crates for it (`gpt`, `gptman`, `mbrman`) want a
-//! stream that seeks, and repair or accept where this must refuse; what is needed of a table is
-//! little.
+//! A GPT's MBR may hold nothing but the protective entry. A sector of a virtual disk has 512 bytes
+//! for the guest. The crates for it (`gpt`, `gptman`, `mbrman`) want a stream that seeks, and
+//! repair or accept where this must refuse; what is needed of a table is little.
 
 mod gpt;
 mod mbr;

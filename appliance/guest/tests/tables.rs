@@ -78,7 +78,9 @@ fn a_hibernated_machine_keeps_its_swap() {
 
 #[test]
 fn what_contradicts_itself_is_passed_over() {
-    let cases: [(&str, fn(&Image), &str); 10] = [
+    /// Of what, how, and what is said of it.
+    type Damage = (&'static str, fn(&Image), &'static str);
+    let cases: [Damage; 10] = [
         ("the disk", |i| i.write(512 + 40, &[7]), "GPT is damaged"),
         ("the disk", |i| i.write(64 * MIB - 512 + 40, &[7]), "GPT is damaged"),
         ("the disk", |i| i.write(1024 + 56, b"x"), "GPT is damaged"),

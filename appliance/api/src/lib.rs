@@ -62,8 +62,8 @@ pub use portrait::{Portrait, PortraitAttribute, PortraitNic, PortraitTag};
 pub use problem::{Problem, problem_type, status_of};
 pub use restore::{RestoreRequest, RestoreResult, RestoredDisk};
 pub use run::{
-    BackupResult, Damage, Progress, Quiesce, Run, RunKind, RunRequest, RunResult, RunState,
-    RunStep, RunsStarted, StepState, TransportPolicy, VerifyResult,
+    BackupResult, Damage, Exclude, ExcludeKind, Progress, Quiesce, Run, RunKind, RunRequest,
+    RunResult, RunState, RunStep, RunsStarted, StepState, TransportPolicy, VerifyResult,
 };
 pub use san::{
     Acknowledgement, AcknowledgementRequest, Discovered, DiscoveredPlace, DiscoveryRequest,

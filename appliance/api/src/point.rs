@@ -6,7 +6,8 @@ use crate::text;
 use crate::vm::VmRef;
 use jiff::Timestamp;
 use model::{
-    ChangeId, Consistency, DiskRange, LockMode, ReadMode, RecoveryPointId, RunId, Transport,
+    ChangeId, Consistency, DiskRange, Exclusion, LockMode, ReadMode, RecoveryPointId, RunId,
+    Transport,
 };
 use serde::{Deserialize, Serialize};
 
@@ -226,6 +227,12 @@ pub struct PointDisk {
     pub transport: Transport,
     /// Figures of its backup.
     pub stats: DiskStats,
+    /// What of it the point does not keep: a restore gives zeros there.
+    #[serde(default)]
+    pub excluded: Vec<Exclusion>,
+    /// Where nothing was looked for that could be left out, and why; for people.
+    #[serde(default)]
+    pub passed_over: Vec<String>,
 }
 
 /// Figures of one disk's backup.

@@ -32,6 +32,9 @@ pub struct RunRequest {
     /// Which ways to the disks may be used; as configured when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transport: Option<TransportPolicy>,
+    /// What is not kept of the disks; as configured when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exclude: Option<Exclude>,
 }
 
 /// Which ways to the bytes of a disk may be used.
@@ -45,6 +48,40 @@ pub enum TransportPolicy {
     PreferSan,
     /// Over the network, whole disks.
     Network,
+}
+
+/// What is not kept of disks; a restore gives zeros there. Written as a list, such as `["swap"]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Vec<ExcludeKind>", into = "Vec<ExcludeKind>")]
+pub struct Exclude {
+    /// What guests have swapped out.
+    pub swap: bool,
+}
+
+/// An entry of the list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExcludeKind {
+    /// As [`Exclude::swap`].
+    Swap,
+}
+
+impl Default for Exclude {
+    fn default() -> Self {
+        Self { swap: true }
+    }
+}
+
+impl From<Vec<ExcludeKind>> for Exclude {
+    fn from(list: Vec<ExcludeKind>) -> Self {
+        Self { swap: list.contains(&ExcludeKind::Swap) }
+    }
+}
+
+impl From<Exclude> for Vec<ExcludeKind> {
+    fn from(exclude: Exclude) -> Self {
+        exclude.swap.then_some(ExcludeKind::Swap).into_iter().collect()
+    }
 }
 
 /// Whether the guest is brought to rest (through VMware Tools) before its snapshot.

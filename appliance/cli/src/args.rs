@@ -100,6 +100,9 @@ pub(crate) enum Backup {
         /// Which ways to the disks may be used; as configured unless given
         #[arg(long, value_name = "POLICY")]
         transport: Option<Transport>,
+        /// What is not kept of the disks; as configured when not given
+        #[arg(long, value_name = "WHAT")]
+        exclude: Option<Exclude>,
         /// Start the runs and return
         #[arg(long)]
         no_wait: bool,
@@ -122,6 +125,15 @@ pub(crate) enum Transport {
     PreferSan,
     /// Over the network, whole disks
     Network,
+}
+
+/// `--exclude`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Exclude {
+    /// Everything is kept
+    None,
+    /// What guests have swapped out is restored as zeros
+    Swap,
 }
 
 /// `--quiesce`.

@@ -101,6 +101,7 @@ pub(crate) struct Backup {
     pub(crate) cross_check_percent: u8,
     pub(crate) min_free_percent: u8,
     pub(crate) quiesce: api::Quiesce,
+    pub(crate) exclude: api::Exclude,
     pub(crate) transport: api::TransportPolicy,
     pub(crate) compare_with_network: bool,
     pub(crate) consolidate: bool,
@@ -141,6 +142,7 @@ impl Default for Backup {
             snapshot_over_limit: OverLimit::End,
             transport: api::TransportPolicy::default(),
             compare_with_network: false,
+            exclude: api::Exclude::default(),
         }
     }
 }
@@ -441,6 +443,7 @@ mod tests {
             ("delta_percent = 20", "delta_percent = 101", "backup.snapshot_max_delta_percent"),
             ("over_limit = \"end\"", "over_limit = \"stop\"", "stop"),
             ("quiesce = \"or-crash\"", "quiesce = \"maybe\"", "maybe"),
+            ("exclude = [\"swap\"]", "exclude = [\"swamp\"]", "swamp"),
             ("scrub_days = 30", "scrub_days = 0", "repository.scrub_days"),
             ("scrub_days = 30", "scrub_days = 366", "repository.scrub_days"),
             ("# [keep]", "[keep]", "keep"),

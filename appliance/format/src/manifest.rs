@@ -3,8 +3,8 @@
 use crate::header::RepositoryHeader;
 use crate::{FormatError, Place};
 use model::{
-    ChunkId, Consistency, DiskIdentity, ReadMode, RecoveryPointId, RunId, Transport, VmIdentity,
-    WallTime,
+    ChunkId, Consistency, DiskIdentity, Exclusion, ReadMode, RecoveryPointId, RunId, Transport,
+    VmIdentity, WallTime,
 };
 use serde::{Deserialize, Serialize};
 
@@ -56,6 +56,9 @@ pub struct DiskEntry {
     pub reach: Option<RecordRef>,
     /// Sum of the plain lengths of its chunks.
     pub data_bytes: u64,
+    /// What of it is not kept: zeros, whatever the guest had there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub excluded: Vec<Exclusion>,
 }
 
 /// A small file kept with the point, such as `vm.vmx`.
@@ -152,7 +155,7 @@ impl Manifest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::{ChangeId, VmUuid};
+    use model::{ChangeId, DiskRange, ExclusionKind, VmUuid};
 
     fn sample() -> Manifest {
         let root = RecordRef { id: ChunkId([3; 32]), place: Place::new(7, 8, 9).unwrap() };
@@ -181,6 +184,11 @@ mod tests {
                 map: Some(root),
                 reach: Some(root),
                 data_bytes: u64::MAX,
+                excluded: vec![Exclusion {
+                    kind: ExclusionKind::Swap,
+                    what: "swap on partition 2".into(),
+                    ranges: vec![DiskRange { offset: 1 << 20, length: 1 << 30 }],
+                }],
             }],
             files: vec![FileEntry { name: "vm.vmx".into(), length: 0, content: None }],
         }
@@ -192,6 +200,20 @@ mod tests {
         assert_eq!(Manifest::decode(&bytes), Ok(sample()));
         let more = String::from_utf8(bytes).unwrap().replacen('{', "{\"later\":[1],", 1);
         assert_eq!(Manifest::decode(more.as_bytes()), Ok(sample()));
+    }
+
+    /// What older software wrote, and a kind that only newer software knows.
+    #[test]
+    fn exclusions_may_be_absent_or_of_a_kind_that_is_not_known() {
+        let mut bare = sample();
+        bare.disks[0].excluded.clear();
+        let text = String::from_utf8(bare.encode()).unwrap();
+        assert!(!text.contains("excluded"), "{text}");
+        assert_eq!(Manifest::decode(text.as_bytes()), Ok(bare));
+        let newer = String::from_utf8(sample().encode()).unwrap();
+        let newer = newer.replace("\"kind\":\"swap\"", "\"kind\":\"dreams\"");
+        let excluded = &Manifest::decode(newer.as_bytes()).unwrap().disks[0].excluded;
+        assert_eq!((excluded[0].kind, excluded[0].bytes()), (ExclusionKind::Other, 1 << 30));
     }
 
     #[test]

@@ -18,10 +18,11 @@ use crate::sweep::{Undone, undo};
 use crate::transport::{self, Way};
 use crate::verdicts::Verdicts;
 use crate::watch::{SnapshotLimits, Watched};
-use api::{Quiesce, TransportPolicy};
+use api::{Exclude, Quiesce, TransportPolicy};
+use guest::PassedOver;
 use model::{
-    Consistency, DiskIdentity, ErrorKind, ReadMode, RecoveryPointId, RunId, Transport, VmUuid,
-    WallTime,
+    Consistency, DiskIdentity, ErrorKind, Exclusion, ReadMode, RecoveryPointId, RunId, Transport,
+    VmUuid, WallTime,
 };
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -52,6 +53,8 @@ pub struct Settings {
     pub limits: SnapshotLimits,
     /// Pause before metadata that does not fit is looked at again; doubled each time.
     pub map_pause: Duration,
+    /// What is not kept of the disks.
+    pub exclude: Exclude,
 }
 
 impl Default for Settings {
@@ -66,6 +69,7 @@ impl Default for Settings {
             consolidate: true,
             limits: SnapshotLimits::default(),
             map_pause: Duration::from_millis(500),
+            exclude: Exclude::default(),
         }
     }
 }
@@ -93,6 +97,10 @@ pub struct DiskReport {
     pub counts: DiskCounts,
     /// What became of the comparison with the network path.
     pub compared: Compared,
+    /// What the point does not keep of it.
+    pub excluded: Vec<Exclusion>,
+    /// Parts in which nothing was looked for.
+    pub passed_over: Vec<PassedOver>,
 }
 
 /// What became of a run.

@@ -19,6 +19,7 @@ pub mod compare;
 pub mod configuration;
 pub mod crosscheck;
 pub mod error;
+mod exclude;
 pub mod journal;
 pub mod locate;
 pub mod plan;

@@ -166,7 +166,12 @@ mod tests {
     }
 
     fn point(disk: DiskIdentity) -> PreviousPoint {
-        PreviousPoint { id: RecoveryPointId([7; 16]), disks: vec![disk], cross_check: None }
+        PreviousPoint {
+            id: RecoveryPointId([7; 16]),
+            disks: vec![disk],
+            excluded: vec![Vec::new()],
+            cross_check: None,
+        }
     }
 
     fn reason(previous: Option<&PreviousPoint>, forced: Option<&str>) -> Option<String> {

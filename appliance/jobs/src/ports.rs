@@ -4,8 +4,8 @@ use crate::crosscheck::Rotation;
 use api::Portrait;
 use block::ReadAt;
 use model::{
-    ChangeId, ChangedArea, Consistency, DiskIdentity, DiskRange, ErrorKind, NaaName, ReadMode,
-    RecoveryPointId, RunId, Transport, VmIdentity, VmUuid, WallTime,
+    ChangeId, ChangedArea, Consistency, DiskIdentity, DiskRange, ErrorKind, Exclusion, NaaName,
+    ReadMode, RecoveryPointId, RunId, Transport, VmIdentity, VmUuid, WallTime,
 };
 use std::future::Future;
 use std::pin::Pin;
@@ -289,6 +289,8 @@ pub struct PreviousPoint {
     pub id: RecoveryPointId,
     /// Its disks, in the point's own order.
     pub disks: Vec<DiskIdentity>,
+    /// What the point does not keep of each of them, in the same order: zeros whatever was there.
+    pub excluded: Vec<Vec<Exclusion>>,
     /// Where the cross-check of its chain stands; `None`: it begins anew.
     pub cross_check: Option<Rotation>,
 }
@@ -317,6 +319,8 @@ pub struct DiskDraft {
     pub transport: Transport,
     /// Cells that are not put come from this disk; without it they are zeros.
     pub parent: Option<(RecoveryPointId, usize)>,
+    /// What is zeros in the point whatever the guest has there.
+    pub excluded: Vec<Exclusion>,
 }
 
 /// What the store did with a disk.

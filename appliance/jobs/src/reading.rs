@@ -12,6 +12,11 @@ pub(crate) struct Reading {
     pub(crate) changed: Option<Vec<DiskRange>>,
     /// What of the rest is compared with the parent.
     pub(crate) sample: Option<Sample>,
+    /// Ascending: where the point and its parent differ in what they leave out. It is stored
+    /// although change tracking may call it unchanged.
+    pub(crate) turned: Vec<DiskRange>,
+    /// Left out, ascending, in whole cells: zeros that nobody reads.
+    pub(crate) excluded: Vec<DiskRange>,
 }
 
 /// What is read of some of its cells.
@@ -28,7 +33,9 @@ impl Reading {
         let Some(changed) = &self.changed else {
             return Part { stored: vec![cells], compared: Vec::new() };
         };
-        let stored = grid.round_out(&plan::within(changed, plan::bytes_of(grid, cells)));
+        let bytes = plan::bytes_of(grid, cells);
+        let stored = [plan::within(changed, bytes), plan::within(&self.turned, bytes)].concat();
+        let stored = grid.round_out(&stored);
         let is_stored = |cell: u64| {
             let next = stored.partition_point(|&(_, end)| end <= cell);
             stored.get(next).is_some_and(|&(first, _)| first <= cell)
@@ -36,6 +43,13 @@ impl Reading {
         let sampled = self.sample.iter().flat_map(|sample| sample.cells(cells));
         let compared = sampled.filter(|&cell| !is_stored(cell)).collect();
         Part { stored, compared }
+    }
+
+    /// Whether these bytes of a cell are left out.
+    pub(crate) fn leaves_out(&self, cell: DiskRange) -> bool {
+        let next = self.excluded.partition_point(|range| range.end() <= cell.offset);
+        let inside = |range: &DiskRange| range.offset <= cell.offset && cell.end() <= range.end();
+        self.excluded.get(next).is_some_and(inside)
     }
 }
 
@@ -71,7 +85,8 @@ mod tests {
                 changed.push(DiskRange { offset, length });
             }
             let sample = Rotation::next(None, percent, RunId([3; 16])).unwrap().sample("a");
-            let reading = Reading { changed: Some(changed.clone()), sample: Some(sample.clone()) };
+            let (all, sampled) = (Some(changed.clone()), Some(sample.clone()));
+            let reading = Reading { changed: all, sample: sampled, ..Reading::default() };
             let part = reading.part(grid, window);
             let runs = part.runs();
             prop_assert!(runs.windows(2).all(|pair| pair[0].1 <= pair[1].0));

@@ -39,6 +39,9 @@ pub struct DiskRecord {
     /// What became of the comparison with the network path; points of before have none.
     #[serde(default)]
     pub compared: Option<Compared>,
+    /// Where nothing was looked for that could be left out, and why.
+    #[serde(default)]
+    pub passed_over: Vec<String>,
 }
 
 impl RunRecord {
@@ -75,6 +78,8 @@ impl DiskRecord {
         };
         let (key, read) = (disk.identity.key, disk.mode.clone());
         let compared = Some(disk.compared.clone());
-        Self { key, read, transport: disk.transport, stats, compared }
+        let told = disk.passed_over.iter().map(|part| format!("{}: {}", part.what, part.reason));
+        let passed_over = told.collect();
+        Self { key, read, transport: disk.transport, stats, compared, passed_over }
     }
 }

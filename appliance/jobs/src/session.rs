@@ -5,6 +5,7 @@ use crate::backup::{Backup, DiskReport, Settings};
 use crate::compare::{self, Compared};
 use crate::crosscheck::Rotation;
 use crate::error::RunError;
+use crate::exclude;
 use crate::locate::{DatastorePath, FlatDisk, Located, SMALL_FILE_MAX, blocking, small_file};
 use crate::plan::{self, Decision};
 use crate::ports::{
@@ -99,13 +100,14 @@ impl<H: Hypervisor, F: Fabric, S: Store> Session<'_, H, F, S> {
         let areas = self.areas(&disk.identity, previous).await?;
         let grid = self.grid(disk.identity.capacity);
         let reading = Arc::new(areas.reading);
+        let allocated = Arc::new(areas.allocated);
         let wanted = Wanted {
             identity: disk.identity.clone(),
             parents: disk.parents.clone(),
             path: path.clone(),
             grid,
             reading: Arc::clone(&reading),
-            allocated: areas.allocated,
+            allocated: Arc::clone(&allocated),
         };
         let flat = match open_settled(&located.volume, wanted, self.settings.map_pause).await {
             Ok(flat) => flat,
@@ -117,8 +119,11 @@ impl<H: Hypervisor, F: Fabric, S: Store> Session<'_, H, F, S> {
             Err(error) => return Err(error),
         };
 
-        self.progress.step(format!("compare {}", disk.label));
         let flat = Arc::new(flat);
+        let found = self.exclusions(located, &flat, allocated).await?;
+        let reading = exclude::apply(&reading, &found.excluded);
+
+        self.progress.step(format!("compare {}", disk.label));
         let compared = self.compared(located, &flat, disk).await?;
         self.progress.detail(compared.to_string());
 
@@ -129,6 +134,7 @@ impl<H: Hypervisor, F: Fabric, S: Store> Session<'_, H, F, S> {
             mode: areas.mode.clone(),
             transport: Transport::San,
             parent: areas.parent,
+            excluded: found.excluded.clone(),
         };
         let sink = point.disk(draft)?;
         let figures = match self.read(located, &flat, &reading, sink).await? {
@@ -152,6 +158,8 @@ impl<H: Hypervisor, F: Fabric, S: Store> Session<'_, H, F, S> {
             bytes_compared: figures.bytes_compared,
             counts: figures.counts,
             compared,
+            excluded: found.excluded,
+            passed_over: found.passed_over,
         };
         Ok(Outcome::Kept(Box::new(report), point))
     }
@@ -168,6 +176,27 @@ impl<H: Hypervisor, F: Fabric, S: Store> Session<'_, H, F, S> {
     ) -> Result<Outcome<S::Point>, RunError> {
         let (report, point) = self.by_network(disk, why, point).await?;
         Ok(Outcome::Kept(Box::new(report), point))
+    }
+
+    /// What is left out of the disk, by the guest's own structures on it.
+    async fn exclusions(
+        &self,
+        located: &Located,
+        flat: &Arc<FlatDisk>,
+        allocated: Arc<Vec<DiskRange>>,
+    ) -> Result<guest::Found, RunError> {
+        let swap = self.settings.exclude.swap;
+        let wanted = guest::Wanted { swap, grain: self.backup.store.chunk_size() };
+        let disk = exclude::GuestDisk::new(flat, &located.luns, allocated);
+        let found = blocking("the guest's disk", move || guest::look(&disk, wanted)).await?;
+        for exclusion in &found.excluded {
+            self.progress.detail(format!(
+                "left out: {}, {} bytes",
+                exclusion.what,
+                exclusion.bytes()
+            ));
+        }
+        Ok(found)
     }
 
     /// The descriptor's name in the point: its own, unless another disk's is called the same.
@@ -219,7 +248,11 @@ impl<H: Hypervisor, F: Fabric, S: Store> Session<'_, H, F, S> {
                     Changes::Unusable(reason) => full(format!("no changed areas: {reason}")),
                     Changes::Areas(list) => {
                         let sample = self.rotation.map(|rotation| rotation.sample(&disk.uuid));
-                        let reading = Reading { changed: Some(list), sample };
+                        // Until it is known what this point leaves out, whatever the parent
+                        // left out may have to be read.
+                        let turned = exclude::of_parent(previous, parent);
+                        let reading =
+                            Reading { changed: Some(list), sample, turned, excluded: Vec::new() };
                         (ReadMode::Incremental, Some(parent), reading)
                     }
                 }

@@ -30,7 +30,7 @@ pub(crate) struct Wanted {
     /// What is read of it.
     pub(crate) reading: Arc<Reading>,
     /// What the hypervisor calls allocated, ascending; as far as it is read it must have blocks.
-    pub(crate) allocated: Vec<DiskRange>,
+    pub(crate) allocated: Arc<Vec<DiskRange>>,
 }
 
 impl Wanted {

@@ -100,6 +100,7 @@ impl<H: Hypervisor, F: Fabric, S: Store> Session<'_, H, F, S> {
             mode: mode.clone(),
             transport: Transport::Network,
             parent: None,
+            excluded: Vec::new(),
         };
         let sink = point.disk(draft)?;
         let (ready, taken) = mpsc::channel(READY);
@@ -124,6 +125,8 @@ impl<H: Hypervisor, F: Fabric, S: Store> Session<'_, H, F, S> {
             bytes_read: disk.identity.capacity,
             bytes_compared: 0,
             counts,
+            excluded: Vec::new(),
+            passed_over: Vec::new(),
             compared: Compared::Not {
                 classes: BTreeSet::new(),
                 reason: "it was read over the network itself".into(),

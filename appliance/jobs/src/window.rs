@@ -4,7 +4,7 @@ use crate::error::RunError;
 use crate::locate::{FlatDisk, blocking};
 use crate::plan::{self, Stretch};
 use crate::reading::Reading;
-use block::{CellRead, Grid, ReadPlan};
+use block::{CellRead, Grid, Piece, ReadPlan, Source};
 use std::sync::Arc;
 
 /// Cells planned at a time: 64 GiB of disk, some 8 MiB of plan. Bounds the memory of a run
@@ -73,9 +73,19 @@ fn plan_runs(
     for (&run, stretches) in runs.iter().zip(mapped) {
         let planned = plan::cells(window.grid, run, stretches)
             .map_err(|source| RunError::Plan { path: flat.descriptor_path.clone(), source })?;
-        cells.extend(planned.into_iter().filter(|cell| !(skip_zero && cell.is_zero())));
+        let planned = planned.into_iter().map(|cell| leave_out(window, cell));
+        cells.extend(planned.filter(|cell| !(skip_zero && cell.is_zero())));
     }
     Ok(ReadPlan::new(cells))
+}
+
+/// A cell that the point does not keep is zeros, whatever the map has for it.
+fn leave_out(window: &Window<'_>, mut cell: CellRead) -> CellRead {
+    let range = window.grid.range(cell.cell);
+    if range.is_some_and(|range| window.reading.leaves_out(range)) {
+        cell.pieces = vec![Piece { at: 0, length: cell.length, source: Source::Zero }];
+    }
+    cell
 }
 
 #[cfg(test)]

@@ -4,12 +4,13 @@
 #![allow(unreachable_pub, reason = "a test has no outside")]
 #![allow(clippy::cast_possible_truncation, reason = "numbers of a test are small")]
 
+mod exclusions;
 mod kept_back;
 mod month;
 mod restores;
 mod world;
 
-use api::{Quiesce, TransportPolicy};
+use api::{Exclude, Quiesce, TransportPolicy};
 use jobs::sweep::SETTLED_AFTER_SECONDS;
 use jobs::{
     Backup, BackupReport, Compared, Journal, Progress, RunError, RunRecord, Settings,
@@ -34,6 +35,7 @@ struct Rig {
     consolidate: bool,
     limits: SnapshotLimits,
     transport: TransportPolicy,
+    exclude: Exclude,
 }
 
 impl Rig {
@@ -45,7 +47,7 @@ impl Rig {
         let (journal, verdicts) = (Bytes::default(), Bytes::default());
         let (quiesce, transport) = (Quiesce::OrCrash, TransportPolicy::SanOnly);
         let (consolidate, limits) = (true, SnapshotLimits::default());
-        let (runs, cross_check_percent) = (0, 0);
+        let (runs, cross_check_percent, exclude) = (0, 0, Exclude::default());
         Self {
             world,
             journal,
@@ -56,6 +58,7 @@ impl Rig {
             transport,
             consolidate,
             limits,
+            exclude,
         }
     }
 
@@ -92,6 +95,7 @@ impl Rig {
             consolidate: self.consolidate,
             limits: self.limits,
             transport: self.transport,
+            exclude: self.exclude,
             cross_check_percent: self.cross_check_percent,
             map_pause: Duration::from_millis(1),
             ..Settings::default()

@@ -9,15 +9,18 @@
 //! | [`id`] | `RecoveryPointId`, `RunId`, `ChunkId`, `VmUuid`, `NaaName`, `ChangeId` |
 //! | [`lock`] | `RetentionLock`, `LockMode`, `RetentionTime`, `WallTime` |
 //! | [`point`] | `VmIdentity`, `DiskIdentity`, `Consistency`, `Transport`, `ReadMode` |
+//! | [`exclusion`] | `Exclusion`, `ExclusionKind` |
 //! | [`error`] | `ErrorKind`, the chain printer |
 
 pub mod error;
+pub mod exclusion;
 pub mod id;
 pub mod lock;
 pub mod point;
 pub mod range;
 
 pub use error::{ErrorKind, chain};
+pub use exclusion::{Exclusion, ExclusionKind};
 pub use id::{ChangeId, ChunkId, NaaName, RecoveryPointId, RunId, VmUuid};
 pub use lock::{LockMode, RetentionLock, RetentionTime, WallTime};
 pub use point::{Consistency, DiskIdentity, ReadMode, Transport, VmIdentity};

@@ -209,7 +209,8 @@ mod store {
         let chunk = u64::from(repository.stats().unwrap().chunk_size);
         let mut point = repository.begin(draft()).unwrap();
         let identity = identity(size);
-        let disk = DiskDraft { identity, mode, transport: Transport::San, parent };
+        let (transport, excluded) = (Transport::San, Vec::new());
+        let disk = DiskDraft { identity, mode, transport, parent, excluded };
         let disk = point.disk(disk).unwrap();
         for cell in cells {
             disk.put(cell, read(image, cell * chunk, chunk.min(size - cell * chunk))).unwrap();

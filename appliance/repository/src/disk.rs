@@ -12,7 +12,7 @@ use format::manifest::DiskEntry;
 use format::map::{Below, FAN_OUT, Shape};
 use format::reach::Reach;
 use format::record::{Kind, RECORD_HEADER};
-use model::{DiskIdentity, ReadMode, RecoveryPointId, Transport};
+use model::{DiskIdentity, Exclusion, ReadMode, RecoveryPointId, Transport};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -37,6 +37,8 @@ pub struct DiskDraft {
     pub transport: Transport,
     /// What it builds on.
     pub parent: Option<ParentDisk>,
+    /// What is zeros in it whatever the guest has there; only written down.
+    pub excluded: Vec<Exclusion>,
 }
 
 /// What became of the cells that were given.
@@ -331,6 +333,7 @@ impl DiskWriter {
             map,
             reach: None,
             data_bytes: self.data_bytes(old, &written)?,
+            excluded: self.draft.excluded.clone(),
         };
         locked(&self.finished).push(Finished { entry, shape, reach });
         Ok(self.state.stats())

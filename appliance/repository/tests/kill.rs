@@ -184,6 +184,7 @@ fn write(
         mode: ReadMode::Incremental,
         transport: Transport::San,
         parent,
+        excluded: Vec::new(),
     })?;
     for (cell, number) in image.iter().enumerate() {
         if old.is_none_or(|old| old[cell] != *number) {

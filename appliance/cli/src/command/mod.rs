@@ -15,8 +15,8 @@ mod vmfs;
 mod volume;
 
 use crate::args::{
-    Args, Backup, Command, Format, Ledger, Lock, Point, Quiesce, Repository, Run, San, Transport,
-    Vm, Volume,
+    Args, Backup, Command, Exclude, Format, Ledger, Lock, Point, Quiesce, Repository, Run, San,
+    Transport, Vm, Volume,
 };
 use crate::client::Client;
 use crate::error::Error;
@@ -42,7 +42,15 @@ pub(crate) fn execute(args: &Args, show: Show) -> Result<Outcome, Error> {
         Command::Snapshots => inventory::snapshots(client),
         Command::Vm(Vm::List) => vm::list(client),
         Command::Vm(Vm::Restore(wanted)) => vm::restore(client, show, wanted),
-        Command::Backup(Backup::Run { vms, full, cross_check, quiesce, transport, no_wait }) => {
+        Command::Backup(Backup::Run {
+            vms,
+            full,
+            cross_check,
+            quiesce,
+            transport,
+            exclude,
+            no_wait,
+        }) => {
             let (vms, cross_check_percent) = (vms.clone(), *cross_check);
             let quiesce = quiesce.map(|policy| match policy {
                 Quiesce::Never => api::Quiesce::Never,
@@ -54,6 +62,7 @@ pub(crate) fn execute(args: &Args, show: Show) -> Result<Outcome, Error> {
                 Transport::PreferSan => api::TransportPolicy::PreferSan,
                 Transport::Network => api::TransportPolicy::Network,
             });
+            let exclude = exclude.map(|what| api::Exclude { swap: what == Exclude::Swap });
             let request = api::RunRequest {
                 vms,
                 configuration: false,
@@ -61,6 +70,7 @@ pub(crate) fn execute(args: &Args, show: Show) -> Result<Outcome, Error> {
                 cross_check_percent,
                 quiesce,
                 transport,
+                exclude,
             };
             backup::start(client, show, &request, *no_wait)
         }

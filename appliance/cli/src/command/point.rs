@@ -80,17 +80,18 @@ pub(crate) fn restore(
     force: bool,
 ) -> Result<Outcome, Error> {
     let point = &whole(client, id)?;
-    let (vm, capacity) = known_disk(client, point, disk)?;
+    let (vm, capacity, left_out) = known_disk(client, point, disk)?;
     let mut meter = Meter::new(show, std::slice::from_ref(&vm));
     let restore = Restore { client, point, disk, output, force };
     let done = restore.run(capacity, &mut meter)?;
     meter.done(0, true, "restored");
     let text = format!(
-        "disk {disk} of {} is restored to {}: {}, {} of it data\n",
+        "disk {disk} of {} is restored to {}: {}, {} of it data\n{}",
         clean(&vm),
         output.display(),
         size(done.capacity_bytes),
         size(done.written_bytes),
+        zeros(left_out),
     );
     let json = serde_json::json!({
         "point": point,
@@ -99,6 +100,7 @@ pub(crate) fn restore(
         "capacity_bytes": done.capacity_bytes,
         "fetched_bytes": done.fetched_bytes,
         "written_bytes": done.written_bytes,
+        "excluded_bytes": left_out,
     });
     Ok(Outcome::new(text, &json))
 }
@@ -113,29 +115,40 @@ pub(crate) fn export(
     force: bool,
 ) -> Result<Outcome, Error> {
     let point = &whole(client, id)?;
-    let (vm, capacity_bytes) = known_disk(client, point, disk)?;
+    let (vm, capacity_bytes, left_out) = known_disk(client, point, disk)?;
     let mut meter = Meter::new(show, std::slice::from_ref(&vm));
     let file_bytes = Export { client, point, disk, output, force }.run(&mut meter)?;
     meter.done(0, true, "exported");
     let output = output.display().to_string();
     let (disk_size, file_size) = (size(capacity_bytes), size(file_bytes));
     let text = format!(
-        "disk {disk} of {} is exported to {output}: {disk_size} as a VMDK of {file_size}\n",
-        clean(&vm)
+        "disk {disk} of {} is exported to {output}: {disk_size} as a VMDK of {file_size}\n{}",
+        clean(&vm),
+        zeros(left_out)
     );
     let json = serde_json::json!({
         "point": point, "disk": disk, "output": output,
         "capacity_bytes": capacity_bytes, "file_bytes": file_bytes,
+        "excluded_bytes": left_out,
     });
     Ok(Outcome::new(text, &json))
 }
 
-/// The VM's name and the capacity of one of the point's disks.
-fn known_disk(client: &Client, point: &str, disk: u32) -> Result<(String, u64), Error> {
+/// The VM's name, the capacity of one of the point's disks, and how much was left out of it.
+fn known_disk(client: &Client, point: &str, disk: u32) -> Result<(String, u64, u64), Error> {
     let detail = client.ask(GetPoint, &[point])?;
     let found = detail.disks.iter().find(|known| known.index == disk);
     let known = found.ok_or_else(|| Error::NoDisk { point: point.to_owned(), disk })?;
-    Ok((detail.summary.vm.name, known.capacity_bytes))
+    let left_out = known.excluded.iter().map(model::Exclusion::bytes).sum();
+    Ok((detail.summary.vm.name, known.capacity_bytes, left_out))
+}
+
+/// What a restore says of what the point does not keep.
+fn zeros(left_out: u64) -> String {
+    match left_out {
+        0 => String::new(),
+        bytes => format!("{} of it were left out and are zeros; see 'point show'\n", size(bytes)),
+    }
 }
 
 /// `point file`.
@@ -204,6 +217,18 @@ fn text(point: &PointDetail) -> String {
     portrait_lines(point.portrait.as_ref(), &mut line);
     for disk in &point.not_contained {
         line("missing", &format!("{} {}: {}", disk.label, disk.path, disk.reason));
+    }
+    for disk in &point.disks {
+        for left in &disk.excluded {
+            let bytes = size(left.bytes());
+            line(
+                "left out",
+                &format!("disk {}: {}, {bytes}; zeros when restored", disk.index, left.what),
+            );
+        }
+        for part in &disk.passed_over {
+            line("kept", &format!("disk {}: nothing left out of {part}", disk.index));
+        }
     }
     for file in &point.files {
         line("file", &format!("{}, {}", file.name, size(file.size_bytes)));

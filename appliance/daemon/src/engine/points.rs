@@ -154,6 +154,8 @@ fn disks(manifest: &Manifest, record: &RunRecord) -> Vec<PointDisk> {
                 read: disk.read.clone(),
                 transport: disk.transport,
                 stats: told.map_or_else(DiskStats::default, |told| told.stats),
+                excluded: disk.excluded.clone(),
+                passed_over: told.map_or_else(Vec::new, |told| told.passed_over.clone()),
             }
         })
         .collect()

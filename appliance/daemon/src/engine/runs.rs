@@ -56,6 +56,7 @@ fn settings(appliance: &Appliance, request: &RunRequest) -> EngineResult<Setting
         quiesce,
         transport: request.transport.unwrap_or(backup.transport),
         compare: backup.compare_with_network,
+        exclude: request.exclude.unwrap_or(backup.exclude),
         cross_check_percent,
         min_free_percent,
         consolidate: backup.consolidate,

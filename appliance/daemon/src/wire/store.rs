@@ -67,8 +67,10 @@ impl Store for Locked {
             }
             manifest => manifest.map_err(port("reading the previous point"))?,
         };
-        let disks = manifest.disks.into_iter().map(|disk| disk.identity).collect();
-        Ok(Some(PreviousPoint { id: point.id, disks, cross_check: self.cross_check(point.id) }))
+        let disks = manifest.disks.into_iter().map(|disk| (disk.identity, disk.excluded));
+        let (disks, excluded) = disks.unzip();
+        let cross_check = self.cross_check(point.id);
+        Ok(Some(PreviousPoint { id: point.id, disks, excluded, cross_check }))
     }
 
     fn since_full(&self, vm: &VmIdentity) -> Result<Vec<RecoveryPointId>, PortError> {
@@ -115,6 +117,7 @@ impl PointSink for Point {
             mode: draft.mode,
             transport: draft.transport,
             parent: draft.parent.map(|(point, disk)| ParentDisk { point, disk }),
+            excluded: draft.excluded,
         };
         self.writer.disk(draft).map(Disk).map_err(port("beginning a disk"))
     }

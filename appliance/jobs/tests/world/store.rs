@@ -5,7 +5,7 @@ use jobs::RunRecord;
 use jobs::ports::{
     DiskCounts, DiskDraft, DiskSink, PointDraft, PointSink, PortError, PreviousPoint, Store,
 };
-use model::{Consistency, DiskIdentity, ReadMode, RecoveryPointId, VmIdentity};
+use model::{Consistency, DiskIdentity, Exclusion, ReadMode, RecoveryPointId, VmIdentity};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, Weak};
 
@@ -16,6 +16,7 @@ pub struct StoredDisk {
     pub identity: DiskIdentity,
     pub mode: ReadMode,
     pub cells: BTreeMap<u64, Vec<u8>>,
+    pub excluded: Vec<Exclusion>,
 }
 
 #[derive(Clone)]
@@ -69,6 +70,7 @@ impl Store for MemoryStore {
         Ok(self.points.lock().unwrap().last().map(|point| PreviousPoint {
             id: point.id,
             disks: point.disks.iter().map(|disk| disk.identity.clone()).collect(),
+            excluded: point.disks.iter().map(|disk| disk.excluded.clone()).collect(),
             cross_check: RunRecord::parse(&point.files[RunRecord::FILE]).unwrap().cross_check,
         }))
     }
@@ -104,7 +106,8 @@ impl PointSink for Point {
             points.iter().find(|point| point.id == id).unwrap().disks[index].cells.clone()
         });
         let parent = cells.clone();
-        let disk = StoredDisk { identity: draft.identity, mode: draft.mode, cells };
+        let DiskDraft { identity, mode, excluded, .. } = draft;
+        let disk = StoredDisk { identity, mode, cells, excluded };
         self.point.lock().unwrap().disks.push(disk);
         Ok(Disk { store: self.store.clone(), point: Arc::clone(&self.point), parent })
     }

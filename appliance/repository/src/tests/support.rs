@@ -155,6 +155,7 @@ pub(crate) fn disk_draft(capacity: u64, parent: Option<ParentDisk>) -> DiskDraft
         mode: ReadMode::Incremental,
         transport: Transport::San,
         parent,
+        excluded: Vec::new(),
     }
 }
 

@@ -29,6 +29,7 @@ pub(crate) const LAYERS: &[(&str, Layer)] = &[
     ("iscsi", Layer::Pure),
     ("vmfs", Layer::Pure),
     ("vmdk", Layer::Pure),
+    ("guest", Layer::Pure),
     ("policy", Layer::Pure),
     ("retention", Layer::Pure),
     ("ledger", Layer::Pure),

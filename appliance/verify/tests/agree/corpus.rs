@@ -251,6 +251,7 @@ impl Corpus {
                 map: Some(root_ref),
                 reach: Some(reach_ref),
                 data_bytes: some * u64::from(CHUNK),
+                excluded: Vec::new(),
             }],
             files: vec![FileEntry {
                 name: "vm.vmx".into(),

@@ -5,8 +5,8 @@ use crate::tool::{change, segment};
 use format::BLOCK;
 use format::parity::Geometry;
 use model::{
-    Consistency, DiskIdentity, LockMode, ReadMode, RecoveryPointId, RetentionTime, RunId,
-    Transport, VmIdentity, VmUuid, WallTime,
+    Consistency, DiskIdentity, DiskRange, Exclusion, ExclusionKind, LockMode, ReadMode,
+    RecoveryPointId, RetentionTime, RunId, Transport, VmIdentity, VmUuid, WallTime,
 };
 use repository::{
     Clocks, CompactRules, DiskDraft, KeyEncryptionKey, Lock, Options, ParentDisk, PointDraft,
@@ -188,6 +188,7 @@ impl History {
                 mode: ReadMode::Incremental,
                 transport: Transport::San,
                 parent,
+                excluded: excluded(cells, *capacity),
             };
             let disk = point.disk(draft).unwrap();
             for (cell, &number) in cells.iter().enumerate() {
@@ -347,4 +348,15 @@ impl History {
 
 fn scrub(repository: &Repository) -> ScrubReport {
     repository.scrub(u64::MAX, &mut |_| ControlFlow::Continue(())).unwrap()
+}
+
+/// Cells that are zeros, as if the guest had swap there: both verifiers read on.
+fn excluded(cells: &[u64], capacity: u64) -> Vec<Exclusion> {
+    let zeros = (0..).zip(cells).filter(|&(_, &number)| number == 0);
+    let ranges = zeros.map(|(cell, _): (u64, _)| {
+        let offset = cell * CHUNK as u64;
+        DiskRange { offset, length: (capacity - offset).min(CHUNK as u64) }
+    });
+    let (kind, what) = (ExclusionKind::Swap, "swap on partition 2".into());
+    vec![Exclusion { kind, what, ranges: ranges.collect() }]
 }

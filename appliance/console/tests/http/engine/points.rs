@@ -85,6 +85,8 @@ fn one(index: u32, disk: &disks::Disk) -> PointDisk {
         change_id: Some(ChangeId(format!("52 ab cd/{index}"))),
         read: ReadMode::Full { reason: "it is the VM's first recovery point".into() },
         transport: Transport::San,
+        excluded: Vec::new(),
+        passed_over: Vec::new(),
         stats: DiskStats { read_bytes: stored, stored_bytes: stored / 2, ..Default::default() },
     }
 }

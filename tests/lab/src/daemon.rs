@@ -29,6 +29,9 @@ pub struct DaemonConfig {
     /// `[keep]`: numbers by tier.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep: Option<BTreeMap<String, i64>>,
+    /// `[backup]`: keys that are true or false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backup: Option<BTreeMap<String, bool>>,
 }
 
 /// `[console]`

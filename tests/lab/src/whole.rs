@@ -176,6 +176,7 @@ pub fn appliance(place: &Path, vcenter: &Vcenter, san: SanConfig) -> Result<Daem
         },
         lock: LockConfig { mode: "governance".to_owned(), days: 7 },
         keep: None,
+        backup: None,
     })
 }
 

@@ -1,7 +1,7 @@
 //! The wrong peer, the wrong LUN: refused before a byte is taken for data.
 
-use crate::site::{Site, VM, flip};
-use api::{SanLun, SanLuns, Status};
+use crate::site::{Site, VM, ended_well, flip};
+use api::{RunResult, SanLun, SanLuns, Status};
 use lab::tgt::LunSpec;
 use std::os::unix::fs::PermissionsExt;
 
@@ -54,6 +54,58 @@ fn another_lun_than_the_one_vcenter_names_is_not_read() {
     site.failed_cleanly(&run, &["naa.600000000000000000000000000000ff"]);
     identity(&site, &serde_json::json!({}));
     site.backup_and_compare("the truth again");
+}
+
+/// The SAN does not have the LUN: refused, or read over the network where that is allowed; and
+/// what comes over the network is not believed unless it is proven.
+#[test]
+fn without_the_san_a_disk_comes_over_the_network_where_that_is_allowed() {
+    let compare = [("compare_with_network".to_owned(), true)];
+    let site = Site::with(|config| config.backup = Some(compare.into()));
+    // On the SAN the comparison with the network path has its first verdict.
+    let first = site.backup_and_compare("san");
+    let record = recorded(&site, &first);
+    assert_eq!(record["disks"][0]["transport"], "san", "{record}");
+    assert_eq!(record["disks"][0]["compared"]["verdict"], "equal", "{record}");
+
+    site.lab.tgt.unmap(1).unwrap();
+    let naa = "naa.624a9370cdef0123456789abcdef0123";
+    site.failed_cleanly(&site.backup_with(&["--transport", "san-only"]), &[naa]);
+    let by_network = |name: &str| {
+        let truth = site.lab.keep_truth(VM, 0, name).unwrap();
+        let run = site.backup_with(&["--transport", "prefer-san"]);
+        assert!(ended_well(&run), "{name}: {run:#?}");
+        site.restore_and_compare(&run, &truth);
+        let record = recorded(&site, &run);
+        let disk = &record["disks"][0];
+        assert_eq!(disk["transport"], "network", "{record}");
+        assert!(disk.to_string().contains(naa), "the reason: {record}");
+        let Some(RunResult::Backup(result)) = run.result else { panic!("{run:#?}") };
+        result.stored_bytes
+    };
+    let stored = by_network("network");
+    // The guest writes; what did not change is not stored again.
+    site.lab.write(VM, 0, 30 << 20, &[0x5a; 9000]).unwrap();
+    let again = by_network("network again");
+    assert!(stored < 2 << 20 && again < 2 << 20, "{stored} and {again} bytes were stored");
+
+    for order in [r#"{"flip": 70000}"#, r#"{"cut_after": 200000}"#, r#"{"thumbprint": true}"#] {
+        site.lab.vcenter.control().post("/exports", &[], order.as_bytes()).unwrap();
+        let run = site.backup_with(&["--transport", "network"]);
+        site.failed_cleanly(&run, &["network"]);
+    }
+    assert_eq!(site.points().len(), 3);
+}
+
+/// The record of the run, from its point.
+fn recorded(site: &Site, run: &api::Run) -> serde_json::Value {
+    let file = site.lab.directory().join("record.json");
+    let (point, file_name) = (run.point.unwrap().to_string(), file.to_str().unwrap());
+    let arguments =
+        ["point", "file", &point, "holdfast-run.json", "--output", file_name, "--force"];
+    let output = site.daemon.cli().unwrap().output(&arguments).unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap()
 }
 
 #[test]

@@ -32,7 +32,9 @@ const OVERHEAD_MAX: u64 = 256 << 20;
 const FRONT_MAX: u64 = 1 << 20;
 /// Bytes before the zlib stream of a grain.
 const GRAIN_HEADER: usize = 12;
-const TABLE: usize = PER_TABLE as usize * 4;
+/// Bytes of a table: 4 for each of its [`PER_TABLE`] entries.
+const TABLE: usize = 512 * 4;
+const _: () = assert!(TABLE as u64 == PER_TABLE * 4);
 
 /// A grain that came.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -241,8 +241,8 @@ fn a_stream_that_ends_early_or_late_is_no_disk() {
     }
 }
 
-/// A bit of each byte of a stream: it is found, or it carries nothing. Of what the stream means, nothing is
-/// believed that is not said twice.
+/// A bit of each byte of a stream: it is found, or it carries nothing. Of what the stream means,
+/// nothing is believed that is not said twice.
 #[test]
 fn a_bit_that_flips_is_found_or_means_nothing() {
     let mut truth = vec![0; 70 << 16];

@@ -9,7 +9,7 @@ use vsphere::{Client, Lease, MoRef, VsphereError};
 /// A site whose disk has a truth, and a snapshot of its VM.
 async fn site(test: &str) -> Option<(Site, Client, MoRef)> {
     let file = tempfile::NamedTempFile::new().unwrap();
-    let truth: Vec<u8> = (0..3 << 20).map(|at: u32| (at / 700) as u8).collect();
+    let truth: Vec<u8> = (0..3 << 20).map(|at: u32| (at / 700).to_le_bytes()[0]).collect();
     std::fs::write(file.path(), &truth).unwrap();
     file.as_file().set_len(site::CAPACITY).unwrap();
     let (_, path) = file.keep().unwrap();

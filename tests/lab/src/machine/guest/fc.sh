@@ -34,10 +34,10 @@ remote_port() {
 port_has() { grep -q "$3" "$(remote_port "$1")/$2"; }
 
 # connect P: brings the initiator's port up. Software VN2VN sometimes stays offline, whichever
-# side begins: then the port is taken away and made again, up to six times.
+# side begins: then the port is taken away and made again, up to three times.
 connect() {
   local attempt
-  for attempt in 1 2 3 4 5 6; do
+  for attempt in 1 2 3; do
     vn2vn "i$1"
     if wait_for 10 port_has "$1" roles 'FCP Target' && wait_for 5 has_lun "$1"; then
       echo "path $1 is up, attempt $attempt"

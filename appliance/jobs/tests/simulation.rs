@@ -104,6 +104,22 @@ impl Rig {
         backup.run(&vm, RunId([self.runs; 16]), settings, progress).await
     }
 
+    /// The call with this number, counted from now, will fail. What the guest sees now.
+    fn break_call(&self, fail_at: usize) -> Vec<u8> {
+        let mut state = self.world.state.lock().unwrap();
+        state.calls = 0;
+        state.log.clear();
+        state.fail_at = Some(fail_at);
+        state.truth.clone()
+    }
+
+    /// No call fails any more. How many there were, and the name of the one that failed.
+    fn mend_call(&self, fail_at: usize) -> (usize, String) {
+        let mut state = self.world.state.lock().unwrap();
+        state.fail_at = None;
+        (state.calls, state.log.get(fail_at).cloned().unwrap_or_default())
+    }
+
     /// Backs up; what the guest saw at the snapshot must be what the point holds.
     async fn backup_and_compare(&mut self, context: &str) -> BackupReport {
         let progress = Arc::new(Progress::default());
@@ -235,20 +251,10 @@ async fn broken_at_every_call_nothing_is_left_and_nothing_is_wrong() {
         let mut rig = Rig::new();
         rig.backup_and_compare("first").await;
         rig.world.guest_write(7 << 20, &[5; 3000]);
-        let truth = {
-            let mut state = rig.world.state.lock().unwrap();
-            state.calls = 0;
-            state.log.clear();
-            state.fail_at = Some(fail_at);
-            state.truth.clone()
-        };
+        let truth = rig.break_call(fail_at);
         let result = rig.backup(&Arc::new(Progress::default())).await;
 
-        let (calls, what) = {
-            let mut state = rig.world.state.lock().unwrap();
-            state.fail_at = None;
-            (state.calls, state.log.get(fail_at).cloned().unwrap_or_default())
-        };
+        let (calls, what) = rig.mend_call(fail_at);
         let context = format!("call {fail_at} ({what}) failed");
         {
             let points = rig.world.store.points.lock().unwrap();
@@ -342,17 +348,9 @@ async fn a_map_that_is_not_believed_is_gone_around_by_the_network() {
 async fn over_the_network_broken_at_every_call_nothing_is_left_and_nothing_is_wrong() {
     for fail_at in 0.. {
         let mut rig = without_san();
-        let truth = {
-            let mut state = rig.world.state.lock().unwrap();
-            state.fail_at = Some(fail_at);
-            state.truth.clone()
-        };
+        let truth = rig.break_call(fail_at);
         let result = rig.backup(&Arc::new(Progress::default())).await;
-        let (calls, what) = {
-            let mut state = rig.world.state.lock().unwrap();
-            state.fail_at = None;
-            (state.calls, state.log.get(fail_at).cloned().unwrap_or_default())
-        };
+        let (calls, what) = rig.mend_call(fail_at);
         let context = format!("call {fail_at} ({what}) failed");
         {
             let points = rig.world.store.points.lock().unwrap();

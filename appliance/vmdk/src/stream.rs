@@ -110,6 +110,17 @@ impl<W: Write> StreamWriter<W> {
         self.write(&packed)
     }
 
+    /// Appends what lies from byte `start` of the disk on, which is where a grain begins; as
+    /// [`Self::grain`] for each of them.
+    pub fn grains(&mut self, start: u64, bytes: &[u8]) -> Result<(), VmdkError> {
+        let first = start / GRAIN as u64;
+        if !start.is_multiple_of(GRAIN as u64) {
+            return Err(wrong(format!("no grain begins at byte {start}")));
+        }
+        let mut grains = (first..).zip(bytes.chunks(GRAIN));
+        grains.try_for_each(|(number, bytes)| self.grain(number, bytes))
+    }
+
     /// Writes the last tables, the directory and the footer; without them there is no disk.
     pub fn finish(mut self) -> Result<W, VmdkError> {
         let tables = self.spec.capacity.div_ceil(GRAIN as u64).div_ceil(PER_TABLE);

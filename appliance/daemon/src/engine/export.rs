@@ -53,10 +53,7 @@ fn write(reader: &DiskReader, spec: StreamSpec, to: Pieces) -> EngineResult<()> 
         let Cell::Data(bytes) = reader.cell(cell).map_err(|error| from_store(&error))? else {
             continue;
         };
-        let first = bounds.offset / StreamWriter::<Pieces>::GRAIN as u64;
-        for (grain, bytes) in (first..).zip(bytes.chunks(StreamWriter::<Pieces>::GRAIN)) {
-            writer.grain(grain, bytes).map_err(|error| failed(&error))?;
-        }
+        writer.grains(bounds.offset, &bytes).map_err(|error| failed(&error))?;
     }
     writer.finish().map_err(|error| failed(&error))?;
     Ok(())

@@ -28,7 +28,6 @@ pub fn write<W: Write>(
     output: W,
     mut done: impl FnMut(u64) -> bool,
 ) -> Result<W, RestoreError> {
-    let grain = StreamWriter::<W>::GRAIN;
     let mut writer = StreamWriter::new(output, spec).map_err(RestoreError::Stream)?;
     let (size, capacity) = (disk.cell_size(), disk.capacity());
     for cell in 0..capacity.div_ceil(size) {
@@ -37,9 +36,7 @@ pub fn write<W: Write>(
             return Err(RestoreError::Cancelled);
         }
         let Some(bytes) = disk.cell(cell)? else { continue };
-        for (number, bytes) in (start / grain as u64..).zip(bytes.chunks(grain)) {
-            writer.grain(number, bytes).map_err(RestoreError::Stream)?;
-        }
+        writer.grains(start, &bytes).map_err(RestoreError::Stream)?;
     }
     writer.finish().map_err(RestoreError::Stream)
 }

@@ -115,11 +115,7 @@ async fn broken_at_every_call_a_chain_that_was_found_wrong_is_never_built_upon()
     let mut remembered = 0;
     for fail_at in calls {
         let mut rig = about_to_find().await;
-        let truth = {
-            let mut state = rig.world.state.lock().unwrap();
-            state.fail_at = Some(fail_at);
-            state.truth.clone()
-        };
+        let truth = rig.break_call(fail_at);
         let result = rig.backup(&Arc::new(Progress::default())).await;
         let what = {
             let mut state = rig.world.state.lock().unwrap();

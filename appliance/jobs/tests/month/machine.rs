@@ -1,7 +1,7 @@
 //! One VM of the month: what its guest sees, and the files that lie on its datastore for it.
 
 use crate::Dice;
-use crate::world::MemoryStore;
+use crate::world::{MemoryStore, joined};
 use fakes::vmdk::{Grain, SparseSpec, descriptor, sesparse};
 use fakes::vmfs::{Provisioning, VolumeSpec};
 use model::{ChangeId, DiskRange, NaaName};
@@ -268,17 +268,4 @@ fn write_sparse(path: &Path, bytes: &[u8]) {
             file.write_all_at(piece, (number * block) as u64).unwrap();
         }
     }
-}
-
-/// Ascending, and none touches another.
-fn joined(mut areas: Vec<DiskRange>) -> Vec<DiskRange> {
-    areas.sort();
-    areas.dedup_by(|next, kept| {
-        let joins = next.offset <= kept.end();
-        if joins {
-            kept.length = kept.length.max(next.end() - kept.offset);
-        }
-        joins
-    });
-    areas
 }

@@ -1,6 +1,6 @@
 //! The hypervisor of the world.
 
-use super::{CAPACITY, World};
+use super::{CAPACITY, World, joined};
 use api::Portrait;
 use jobs::ports::{
     Changes, Created, DatastoreView, DiskView, Hypervisor, LunView, PortError, Since, VmPortrait,
@@ -174,21 +174,13 @@ impl Hypervisor for World {
             return Ok(Changes::Unusable("the epoch is another one".into()));
         }
         let sequence: u64 = sequence.parse().unwrap();
-        let mut areas: Vec<_> = state
+        let areas: Vec<_> = state
             .changes
             .iter()
             .filter(|(when, _)| *when >= sequence)
             .map(|(_, area)| *area)
             .collect();
-        areas.sort();
-        areas.dedup_by(|next, kept| {
-            let joins = next.offset <= kept.end();
-            if joins {
-                kept.length = kept.length.max(next.end() - kept.offset);
-            }
-            joins
-        });
-        Ok(Changes::Areas(areas))
+        Ok(Changes::Areas(joined(areas)))
     }
 
     async fn delta_bytes(&self, _vm: &VmView, _snapshot: &str) -> Result<Option<u64>, PortError> {

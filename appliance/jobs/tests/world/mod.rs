@@ -246,6 +246,19 @@ impl World {
     }
 }
 
+/// Ascending, and none touches another.
+pub fn joined(mut areas: Vec<DiskRange>) -> Vec<DiskRange> {
+    areas.sort();
+    areas.dedup_by(|next, kept| {
+        let joins = next.offset <= kept.end();
+        if joins {
+            kept.length = kept.length.max(next.end() - kept.offset);
+        }
+        joins
+    });
+    areas
+}
+
 /// Name of a disk of the chain without its end; 0 is the base.
 fn delta_name(number: u64) -> String {
     if number == 0 { "web01".into() } else { format!("web01-{number:06}") }
